@@ -44,8 +44,7 @@ mod tests {
     #[test]
     fn delays_fill_the_range_and_stay_inside_it() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-        let delays: Vec<Duration> =
-            (0..1000).map(|_| Policy::OUTBOX.delay(4, &mut rng)).collect();
+        let delays: Vec<Duration> = (0..1000).map(|_| Policy::OUTBOX.delay(4, &mut rng)).collect();
         assert!(delays.iter().all(|d| *d <= Duration::from_secs(8)));
         assert!(delays.iter().any(|d| *d < Duration::from_secs(1)), "no short delay was drawn");
         assert!(delays.iter().any(|d| *d > Duration::from_secs(7)), "no long delay was drawn");

@@ -71,14 +71,49 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the wall clock is read")]
     fn now(&self) -> Micros {
-        let since = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A clock that stands still until it is moved. For tests and simulations.
+#[derive(Debug, Clone)]
+pub struct ManualClock(tokio::sync::watch::Sender<Micros>);
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn at(now: Micros) -> Self {
+        Self(tokio::sync::watch::Sender::new(now))
+    }
+
+    /// Moves the clock forward and wakes whoever sleeps until then.
+    pub fn advance(&self, by: Duration) {
+        self.0.send_modify(|now| *now = now.plus(by));
+    }
+
+    /// Sets the clock, also backwards.
+    pub fn set(&self, now: Micros) {
+        self.0.send_replace(now);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Micros {
+        *self.0.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let until = self.now().plus(duration);
+        let mut receiver = self.0.subscribe();
+        Box::pin(async move {
+            // A clock that is gone will never move again: the sleep ends with it.
+            let _gone = receiver.wait_for(|now| *now >= until).await;
+        })
     }
 }
 
@@ -92,6 +127,16 @@ mod tests {
         assert_eq!(at.to_rfc3339(), "2023-11-14T22:13:20.000007Z");
         assert_eq!(Micros::parse_rfc3339(&at.to_rfc3339()), Some(at));
         assert_eq!(Micros(0).to_rfc3339(), "1970-01-01T00:00:00.000000Z");
+    }
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_its_sleepers() {
+        let clock = ManualClock::at(Micros(0));
+        let sleeper = clock.sleep(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
+        sleeper.await;
+        assert_eq!(clock.now(), Micros(2_000_000));
     }
 
     #[test]

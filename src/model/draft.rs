@@ -237,10 +237,7 @@ mod tests {
     #[test]
     fn texts_at_and_beyond_their_limits() {
         assert!(text(&"x".repeat(16)).is_ok());
-        assert_eq!(
-            text(&"x".repeat(17)),
-            Err(Refusal::ContentTooLarge { actual: 17, limit: 16 })
-        );
+        assert_eq!(text(&"x".repeat(17)), Err(Refusal::ContentTooLarge { actual: 17, limit: 16 }));
         assert_eq!(text(""), Err(Refusal::ContentEmpty { is_blank: false }));
         assert_eq!(text(" \n\u{1f}"), Err(Refusal::ContentEmpty { is_blank: true }));
         assert_eq!(text("ab\0"), Err(Refusal::Nul { what: "the text", at: 2 }));
@@ -258,10 +255,7 @@ mod tests {
     fn tags_at_and_beyond_their_limits() {
         let many = |n: usize| (0..n).map(|i| format!("t{i}")).collect::<Vec<_>>();
         assert_eq!(check_tags(&many(100)).map(|t| t.len()), Ok(100));
-        assert_eq!(
-            check_tags(&many(101)),
-            Err(Refusal::TooManyTags { actual: 101, limit: 100 })
-        );
+        assert_eq!(check_tags(&many(101)), Err(Refusal::TooManyTags { actual: 101, limit: 100 }));
         assert!(check_tags(&["é".repeat(100)]).is_ok());
         assert!(check_tags(&["é".repeat(101)]).is_err());
         assert!(check_tags(&["a\0".to_owned()]).is_err());

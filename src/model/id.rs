@@ -52,7 +52,8 @@ impl FromStr for MemoryId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| BadId(text.chars().take(80).collect()))?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| BadId(text.chars().take(80).collect()))?;
         Ok(Self(bytes))
     }
 }

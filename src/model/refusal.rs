@@ -26,7 +26,9 @@ pub enum Refusal {
         at: usize,
     },
     /// The text must go to a bucket and the linked account has none.
-    #[error("the text takes {actual} bytes in the cloud database, which holds at most {limit} bytes of it, and no R2 bucket is linked")]
+    #[error(
+        "the text takes {actual} bytes in the cloud database, which holds at most {limit} bytes of it, and no R2 bucket is linked"
+    )]
     NeedsBucket {
         /// Bytes of the encoded text.
         actual: usize,

@@ -47,7 +47,10 @@ impl UnitVector {
             return None;
         }
         for value in &mut values {
-            #[expect(clippy::cast_possible_truncation, reason = "a component of a unit vector fits f32")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a component of a unit vector fits f32"
+            )]
             let scaled = (f64::from(*value) / length) as f32;
             *value = scaled;
         }

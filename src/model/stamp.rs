@@ -90,8 +90,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_stamp() -> impl Strategy<Value = Stamp> {
-        (0..=MAX_MS, any::<u16>(), any::<u32>())
-            .prop_map(|(ms, counter, device)| Stamp { ms, counter, device: DeviceId(device) })
+        (0..=MAX_MS, any::<u16>(), any::<u32>()).prop_map(|(ms, counter, device)| Stamp {
+            ms,
+            counter,
+            device: DeviceId(device),
+        })
     }
 
     proptest! {
@@ -113,7 +116,13 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused() {
-        for text in ["", "12", "0000000000000000000000zz", "00000000000A000000000000", "é00000000000000000000000"] {
+        for text in [
+            "",
+            "12",
+            "0000000000000000000000zz",
+            "00000000000A000000000000",
+            "é00000000000000000000000",
+        ] {
             assert!(text.parse::<Stamp>().is_err(), "{text}");
         }
     }

@@ -167,8 +167,11 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     fn stamp() -> impl Strategy<Value = Stamp> {
-        (0..4_u64, 0..2_u16, 0..3_u32)
-            .prop_map(|(ms, counter, device)| Stamp { ms, counter, device: DeviceId(device) })
+        (0..4_u64, 0..2_u16, 0..3_u32).prop_map(|(ms, counter, device)| Stamp {
+            ms,
+            counter,
+            device: DeviceId(device),
+        })
     }
 
     fn register<T: std::fmt::Debug + Ord + Clone>(
@@ -194,16 +197,18 @@ pub(crate) mod tests {
             btree_map("[abc]", register(proptest::option::of("[0-9]")), 0..3),
             0..9_i64,
         )
-            .prop_map(|(life, birth, text, kind, superseded_by, tags, metadata, updated)| State {
-                life,
-                birth,
-                text,
-                kind,
-                superseded_by,
-                tags,
-                metadata,
-                updated_at: Micros(updated),
-            })
+            .prop_map(
+                |(life, birth, text, kind, superseded_by, tags, metadata, updated)| State {
+                    life,
+                    birth,
+                    text,
+                    kind,
+                    superseded_by,
+                    tags,
+                    metadata,
+                    updated_at: Micros(updated),
+                },
+            )
     }
 
     fn merged(mut a: State, b: &State) -> State {

@@ -1,1 +1,128 @@
-//! store
+//! The only door to SQLite. One thread owns the connection that writes, a few own connections that can
+//! only read; everybody else sends them closures and awaits the answer.
+//!
+//! **The commit point.** [`Store::write`] answers after the transaction that holds the job has been
+//! committed with `synchronous=FULL`: from then on the change, its keyword row, its duty to be embedded
+//! and its duties to the cloud survive a kill and a power loss together. Before that nothing of it exists.
+//! Jobs that wait at the same time share one commit; each runs in a savepoint of its own, so that one
+//! that fails takes nobody with it.
+//!
+//! **What may disagree after a crash.** Nothing within the file. The `vec_*` and `keyword` tables are
+//! written in the transaction of the memory they speak of and could be rebuilt from `embedding` and
+//! `memory`. Hints to the embedder and the replicator may be lost; the tables
+//! `pending_embedding` and `outbox` are the truth and are looked at again at start.
+//!
+//! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
+//! No second process: the daemon's lock guards the file.
+
+pub mod error;
+pub mod link;
+pub mod memory;
+pub mod outbox;
+pub mod search;
+pub mod stats;
+pub mod vector;
+
+mod connection;
+mod device;
+mod history;
+mod keyword;
+mod reader;
+mod row;
+mod select;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use reader::Read;
+pub use writer::Write;
+
+use crate::clock::SharedClock;
+use error::StoreError;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The database file.
+    pub path: PathBuf,
+    /// What identifies this machine; a database copied elsewhere gets a new device id.
+    pub machine: String,
+    /// Seeds the device id of a new database.
+    pub seed: u64,
+    /// Number of reading threads.
+    pub n_readers: usize,
+    /// Versions kept in the history of one memory.
+    pub keep_versions: u32,
+}
+
+/// A handle to the store; clones share it. The store closes when the last one is dropped or when
+/// [`Store::close`] is called.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    // Readers are declared first: they are joined before the writer closes the file.
+    readers: reader::Readers,
+    writer: writer::Writer,
+}
+
+impl Store {
+    /// Opens the file, creates it if it is missing, migrates it if it is older.
+    ///
+    /// # Errors
+    /// The file is newer, foreign, damaged or can't be opened.
+    pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
+        let writer = writer::Writer::start(options, clock)?;
+        let readers = reader::Readers::start(&options.path, options.n_readers)?;
+        Ok(Self { inner: Arc::new(Inner { path: options.path.clone(), readers, writer }) })
+    }
+
+    /// Runs `job` in a transaction and answers once it is durable. The job may run more than once (each
+    /// time after a full rollback), so it must not move its captures away.
+    ///
+    /// # Errors
+    /// What the job answers, or why it could not be committed; nothing is kept then. A full inbox is
+    /// [`StoreError::Busy`] at once.
+    pub async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.writer.submit(job)?.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Runs `job` on a snapshot of the database.
+    ///
+    /// # Errors
+    /// What the job answers. A full inbox is [`StoreError::Busy`] at once.
+    pub async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Read<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.inner.readers.submit(job)?.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Whether both kinds of threads are alive.
+    pub fn is_alive(&self) -> bool {
+        self.inner.writer.is_alive() && self.inner.readers.is_alive()
+    }
+
+    /// Finishes the jobs that wait, checkpoints and closes the file. Later jobs are refused with
+    /// [`StoreError::Closed`].
+    pub fn close(&self) {
+        self.inner.readers.close();
+        self.inner.writer.close();
+    }
+}

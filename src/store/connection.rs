@@ -1,0 +1,147 @@
+//! Opening the database file: one kind of connection that writes, one that can only read.
+
+use super::error::StoreError;
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite_migration::{M, Migrations};
+use std::path::Path;
+use std::sync::Once;
+
+/// `MTD1`, SQLite's application id of the file.
+const APPLICATION_ID: i32 = 0x4d54_4431;
+
+/// Bytes of the file that readers map. sqlite-vec copies whole chunks page by page, so mapping halves
+/// a scan; address space is free, and a larger file is read the ordinary way beyond it.
+const MMAP_BYTES: i64 = 8 << 30;
+
+/// Position in the list is the version of the schema.
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+
+/// The newest schema version this memtide knows.
+fn known_version() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+fn register_sqlite_vec() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        type Entry = unsafe extern "C" fn(
+            *mut rusqlite::ffi::sqlite3,
+            *mut *mut std::ffi::c_char,
+            *const rusqlite::ffi::sqlite3_api_routines,
+        ) -> std::ffi::c_int;
+        #[expect(unsafe_code, reason = "SQLite takes an extension's entry point as a C function")]
+        // SAFETY: sqlite3_vec_init has the signature of an extension entry point; the crate declares
+        // it without arguments.
+        unsafe {
+            let entry =
+                std::mem::transmute::<*const (), Entry>(sqlite_vec::sqlite3_vec_init as *const ());
+            rusqlite::ffi::sqlite3_auto_extension(Some(entry));
+        }
+    });
+}
+
+/// Opens the file for writing, creates or migrates it.
+///
+/// # Errors
+/// The file is newer, foreign, damaged or can't be opened.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    register_sqlite_vec();
+    let mut conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    refuse_unknown(&conn, path)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
+    // NORMAL loses acknowledged commits on power loss; FULL is the promise.
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA fullfsync = ON;
+         PRAGMA checkpoint_fullfsync = ON;
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 16777216;
+         PRAGMA foreign_keys = ON;
+         PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cache_size = -8192;
+         PRAGMA busy_timeout = 5000;",
+    )?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Migrations::from_slice(MIGRATIONS).to_latest(&mut conn).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from(err),
+        other => StoreError::Corrupt(other.to_string()),
+    })?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Ok(conn)
+}
+
+/// Opens the file for reading only. The writer must have opened it before.
+///
+/// # Errors
+/// The file can't be opened.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    register_sqlite_vec();
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192;
+         PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
+    )?;
+    conn.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Ok(conn)
+}
+
+fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = known_version();
+    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION_ID {
+        return Err(StoreError::Foreign(path.to_owned()));
+    }
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_valid() {
+        register_sqlite_vec();
+        assert_eq!(Migrations::from_slice(MIGRATIONS).validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_newer_and_a_foreign_file_are_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("memtide.db");
+        drop(open_writer(&path).unwrap());
+        let conn = Connection::open(&path).unwrap();
+        conn.pragma_update(None, "user_version", 999).unwrap();
+        drop(conn);
+        let before = std::fs::read(&path).unwrap();
+        let error = open_writer(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Newer { found: 999, .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+
+        let other = dir.path().join("other.db");
+        Connection::open(&other).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
+        assert!(matches!(open_writer(&other), Err(StoreError::Foreign(_))));
+
+        let text = dir.path().join("text.db");
+        std::fs::write(&text, "this is no database, only some words in a file".repeat(100))
+            .unwrap();
+        assert!(matches!(open_writer(&text), Err(StoreError::Corrupt(_))));
+    }
+}

@@ -1,0 +1,96 @@
+//! What can go wrong between memtide and its database file, classified where it enters.
+
+use crate::model::refusal::Refusal;
+use crate::model::state_text::BadState;
+use std::path::PathBuf;
+
+/// An error of the store. Whatever it was, nothing of the failed job was kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The input breaks a rule that only the stored data can tell.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No memory with this id, or none whose id starts so.
+    #[error("there is no memory {0}")]
+    NotFound(String),
+    /// A prefix that several ids share.
+    #[error("{prefix} is the start of {count} ids")]
+    Ambiguous {
+        /// What was given.
+        prefix: String,
+        /// How many memories it fits.
+        count: usize,
+    },
+    /// The version to restore does not exist.
+    #[error("memory {id} has no version {version}")]
+    NoVersion {
+        /// Which memory.
+        id: String,
+        /// Which version was asked for.
+        version: i64,
+    },
+    /// The deleted memory's content is no longer kept.
+    #[error("the content of {0} is no longer kept")]
+    ContentDropped(String),
+    /// The store's inbox is full.
+    #[error("the store has too many requests waiting")]
+    Busy,
+    /// No space is left for the database.
+    #[error("the disk is full: nothing was stored")]
+    DiskFull,
+    /// The file is damaged.
+    #[error("the database file is damaged: {0}")]
+    Corrupt(String),
+    /// The file was written by a newer memtide.
+    #[error("the database {path} has schema version {found}, this memtide knows up to {known}")]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known.
+        known: i64,
+    },
+    /// The file is no database of memtide.
+    #[error("{0} is not a memtide database")]
+    Foreign(PathBuf),
+    /// The store is closing or its thread has died.
+    #[error("the store is closed")]
+    Closed,
+    /// A stored state can't be read.
+    #[error(transparent)]
+    State(#[from] BadState),
+    /// Input or output failed below SQLite.
+    #[error("the database file can't be read or written: {0}")]
+    Io(String),
+    /// Any other answer of SQLite: a fault of memtide.
+    #[error("the database refused: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt(error.to_string())
+            }
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied,
+            ) => Self::Io(error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the fault lies in the file or the disk, so that no later write can be trusted to work.
+    pub fn is_storage_fault(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::Corrupt(_) | Self::Io(_) | Self::Closed)
+    }
+}

@@ -1,0 +1,106 @@
+//! The versions of a memory that were replaced, so that they can be looked at and brought back.
+
+use super::error::StoreError;
+use super::reader::Read;
+use super::row::{Cause, Row, metadata_json};
+use super::writer::Write;
+use crate::clock::Micros;
+use crate::model::state::State;
+use rusqlite::{OptionalExtension as _, Row as SqlRow};
+
+/// A version that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its number within the memory, from 1.
+    pub version: i64,
+    /// When it was replaced.
+    pub at: Micros,
+    /// By what: `store`, `update`, `delete`, `restore`.
+    pub cause: String,
+    /// By which program.
+    pub client: String,
+    /// The memory type it had.
+    pub memory_type: String,
+    /// The tags it had, sorted.
+    pub tags: Vec<String>,
+    /// The metadata it had, a JSON object.
+    pub metadata: String,
+    /// The text it had.
+    pub content: String,
+}
+
+/// Keeps what `before` showed, if `after` shows something else. A deleted memory shows nothing, so what
+/// it last showed is kept by its deletion already.
+pub(super) fn record(
+    write: &Write<'_>,
+    before: &Row,
+    after: &State,
+    cause: Cause,
+    client: &str,
+) -> Result<(), StoreError> {
+    let old = &before.state;
+    let is_same = old.life.value == after.life.value
+        && old.text.value == after.text.value
+        && old.kind.value == after.kind.value
+        && old.live_tags() == after.live_tags()
+        && old.live_metadata() == after.live_metadata();
+    if is_same || !old.is_alive() {
+        return Ok(());
+    }
+    let last: i64 = write
+        .conn
+        .prepare_cached("SELECT coalesce(max(version), 0) FROM history WHERE memory = ?1")?
+        .query_row([before.key], |row| row.get(0))?;
+    let tags = serde_json::to_string(&old.live_tags()).unwrap_or_default();
+    write
+        .conn
+        .prepare_cached(
+            "INSERT INTO history(memory, version, at, cause, client, kind, tags, metadata, content)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(rusqlite::params![
+            before.key,
+            last + 1,
+            write.now().0,
+            cause.as_str(),
+            client,
+            old.kind.value,
+            tags,
+            metadata_json(old),
+            before.content.as_deref().unwrap_or_default(),
+        ])?;
+    write
+        .conn
+        .prepare_cached("DELETE FROM history WHERE memory = ?1 AND version <= ?2")?
+        .execute((before.key, last + 1 - i64::from(write.keep_versions)))?;
+    Ok(())
+}
+
+const COLUMNS: &str = "version, at, cause, client, kind, tags, metadata, content";
+
+fn version(row: &SqlRow<'_>) -> rusqlite::Result<Version> {
+    Ok(Version {
+        version: row.get(0)?,
+        at: Micros(row.get(1)?),
+        cause: row.get(2)?,
+        client: row.get(3)?,
+        memory_type: row.get(4)?,
+        tags: serde_json::from_str(&row.get::<_, String>(5)?).unwrap_or_default(),
+        metadata: row.get(6)?,
+        content: row.get(7)?,
+    })
+}
+
+/// All kept versions of a memory, oldest first.
+pub(super) fn all(read: &Read<'_>, key: i64) -> Result<Vec<Version>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM history WHERE memory = ?1 ORDER BY version");
+    let mut statement = read.conn.prepare_cached(&sql)?;
+    let versions = statement.query_map([key], version)?.collect::<rusqlite::Result<_>>()?;
+    Ok(versions)
+}
+
+/// One kept version.
+pub(super) fn one(write: &Write<'_>, key: i64, number: i64) -> Result<Option<Version>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM history WHERE memory = ?1 AND version = ?2");
+    Ok(write.conn.prepare_cached(&sql)?.query_row((key, number), version).optional()?)
+}

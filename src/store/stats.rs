@@ -1,0 +1,50 @@
+//! The store in numbers. Each has one definition, which is its query.
+
+use super::error::StoreError;
+use super::reader::Read;
+
+/// Numbers of `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Live memories.
+    pub memories: u64,
+    /// Deleted memories.
+    pub tombstones: u64,
+    /// Live memories that wait for a vector of their present text.
+    pub unembedded: u64,
+    /// Those of them for which a try gave none.
+    pub unembeddable: u64,
+    /// Bytes of the database file, without its write-ahead log.
+    pub bytes: u64,
+}
+
+/// Counts.
+///
+/// # Errors
+/// The database refused.
+pub fn stats(read: &Read<'_>) -> Result<Stats, StoreError> {
+    let count = |sql: &str| -> Result<u64, StoreError> {
+        Ok(read.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    };
+    let (unembedded, unembeddable) = super::vector::n_pending(read)?;
+    let pages = count("PRAGMA page_count")?;
+    let page_size = count("PRAGMA page_size")?;
+    Ok(Stats {
+        memories: count("SELECT count(*) FROM memory WHERE deleted_at IS NULL")?,
+        tombstones: count("SELECT count(*) FROM memory WHERE deleted_at IS NOT NULL")?,
+        unembedded,
+        unembeddable,
+        bytes: pages * page_size,
+    })
+}
+
+/// Checks the file's structure; an empty list means that it is sound.
+///
+/// # Errors
+/// The file can't be read at all.
+pub fn quick_check(read: &Read<'_>) -> Result<Vec<String>, StoreError> {
+    let mut statement = read.conn.prepare("PRAGMA quick_check(10)")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let lines: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}

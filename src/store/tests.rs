@@ -1,0 +1,487 @@
+//! What the store promises, on real files.
+
+use super::error::StoreError;
+use super::link::{Link, LinkMode};
+use super::outbox::{self, Product, Setback};
+use super::search::{Mode, Search};
+use super::vector::{self, Embedded};
+use super::{Store, StoreOptions, link, memory, search, stats};
+use crate::clock::{Clock as _, ManualClock, Micros};
+use crate::model::draft::{Author, Draft, Patch};
+use crate::model::filter::Filter;
+use crate::model::id::MemoryId;
+use crate::model::refusal::Refusal;
+use crate::model::space::{Space, UnitVector};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+struct Fixture {
+    store: Store,
+    clock: ManualClock,
+    dir: TempDir,
+}
+
+const NOON: Micros = Micros(1_750_000_000_000_000);
+
+fn options(dir: &TempDir, machine: &str) -> StoreOptions {
+    StoreOptions {
+        path: dir.path().join("memtide.db"),
+        machine: machine.to_owned(),
+        seed: 1,
+        n_readers: 2,
+        keep_versions: 3,
+    }
+}
+
+fn fixture() -> Fixture {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NOON);
+    let store = Store::open(&options(&dir, "here"), Arc::new(clock.clone())).unwrap();
+    Fixture { store, clock, dir }
+}
+
+fn draft(content: &str, tags: &[&str]) -> Draft {
+    let tags: Vec<String> = tags.iter().map(|t| (*t).to_owned()).collect();
+    Draft::check(content.to_owned(), &tags, None, None, Author::default(), 1 << 20).unwrap()
+}
+
+fn patch(content: Option<&str>, tags: Option<&[&str]>, metadata: Option<Value>) -> Patch {
+    let tags: Option<Vec<String>> = tags.map(|t| t.iter().map(|t| (*t).to_owned()).collect());
+    Patch::check(
+        content.map(str::to_owned),
+        tags.as_deref(),
+        None,
+        metadata.as_ref(),
+        Author::default(),
+        1 << 20,
+    )
+    .unwrap()
+}
+
+fn a_link(bucket: Option<&str>) -> Link {
+    Link {
+        account: "account".to_owned(),
+        database: "database".to_owned(),
+        database_uuid: "uuid".to_owned(),
+        vector_index: "index".to_owned(),
+        bucket: bucket.map(str::to_owned),
+        contract: "{}".to_owned(),
+        is_local_space: true,
+        inline_bytes: 1 << 20,
+        mode: LinkMode::Shadow,
+        is_paused: false,
+        linked_at: NOON,
+    }
+}
+
+impl Fixture {
+    async fn store(&self, content: &str, tags: &[&str]) -> memory::Stored {
+        let draft = draft(content, tags);
+        self.store.write(move |w| memory::store(w, &draft)).await.unwrap()
+    }
+
+    async fn get(&self, id: MemoryId) -> crate::model::memory::Memory {
+        self.store.read(move |r| memory::get(r, &id)).await.unwrap()
+    }
+
+    async fn link(&self, bucket: Option<&str>) -> u64 {
+        let wanted = a_link(bucket);
+        self.store.write(move |w| link::link(w, &wanted)).await.unwrap()
+    }
+
+    async fn counts(&self) -> outbox::Counts {
+        self.store.read(outbox::counts).await.unwrap()
+    }
+
+    async fn search(&self, query: &str, mode: Mode, filter: Filter) -> Vec<search::Hit> {
+        let vector = (mode != Mode::Keyword).then(|| direction(0.0));
+        let search = Search { query: query.to_owned(), vector, mode, filter, limit: 10 };
+        self.store.read(move |r| search::run(r, &search)).await.unwrap()
+    }
+
+    async fn embed_all(&self, angle_of: impl Fn(&str) -> f32) -> usize {
+        let pending = self.store.read(|r| vector::pending(r, 100, 1 << 20)).await.unwrap();
+        let embedded: Vec<Embedded> = pending
+            .into_iter()
+            .map(|p| Embedded {
+                key: p.key,
+                outcome: Ok(vec![direction(angle_of(&p.content))]),
+                body: p.body,
+            })
+            .collect();
+        self.store.write(move |w| vector::settle(w, &space(), &embedded)).await.unwrap()
+    }
+
+    async fn activate(&self) {
+        self.store.write(|w| vector::activate(w, &space(), 8)).await.unwrap();
+    }
+}
+
+fn space() -> Space {
+    Space::new("test", "1", "mean", 256, 8)
+}
+
+fn direction(angle: f32) -> UnitVector {
+    UnitVector::normalise(vec![angle.cos(), angle.sin(), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]).unwrap()
+}
+
+#[tokio::test]
+async fn storing_twice_makes_one_memory_with_the_tags_of_both() {
+    let f = fixture();
+    let first = f.store("Use Postgres", &["db"]).await;
+    let again = f.store("Use Postgres", &["infra"]).await;
+    assert!(first.created && !again.created && again.updated);
+    assert!(again.generation > first.generation);
+    let same = f.store("Use Postgres", &[]).await;
+    assert!(!same.created && !same.updated);
+    let memory = f.get(first.id).await;
+    assert_eq!(memory.tags, ["db", "infra"]);
+    assert_eq!(memory.memory_type, "note");
+    assert_eq!(f.store.read(stats::stats).await.unwrap().memories, 1);
+}
+
+#[tokio::test]
+async fn a_text_that_differs_in_case_is_a_version_of_the_same_memory() {
+    let f = fixture();
+    let first = f.store("Use Postgres", &[]).await;
+    let second = f.store(" use POSTGRES ", &[]).await;
+    assert_eq!(first.id, second.id);
+    assert_eq!(f.get(first.id).await.content, " use POSTGRES ");
+    let versions = f.store.read(move |r| memory::versions(r, &first.id)).await.unwrap();
+    assert_eq!(versions.len(), 1);
+    assert_eq!(versions[0].content, "Use Postgres");
+    f.store.write(move |w| memory::restore(w, &first.id, Some(1), "test")).await.unwrap();
+    assert_eq!(f.get(first.id).await.content, "Use Postgres");
+}
+
+#[tokio::test]
+async fn a_deleted_memory_is_gone_from_every_search_and_restore_brings_it_back() {
+    let f = fixture();
+    f.activate().await;
+    let id = f.store("the blue door", &["a"]).await.id;
+    f.embed_all(|_| 0.1).await;
+    assert_eq!(f.search("door", Mode::Hybrid, Filter::default()).await.len(), 1);
+    f.store.write(move |w| memory::delete(w, &id, "test")).await.unwrap();
+    for mode in [Mode::Hybrid, Mode::Semantic, Mode::Keyword, Mode::Exact] {
+        assert!(f.search("door", mode, Filter::default()).await.is_empty(), "{mode:?}");
+    }
+    assert!(f.store.read(memory::tags).await.unwrap().is_empty());
+    let twice = f.store.write(move |w| memory::delete(w, &id, "test")).await;
+    assert!(matches!(twice, Err(StoreError::NotFound(_))));
+    f.store.write(move |w| memory::restore(w, &id, None, "test")).await.unwrap();
+    let back = f.get(id).await;
+    assert_eq!(
+        (back.content.as_str(), back.tags.len(), back.deleted_at),
+        ("the blue door", 1, None)
+    );
+    assert_eq!(f.embed_all(|_| 0.1).await, 1);
+    assert_eq!(f.search("door", Mode::Semantic, Filter::default()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_memory_that_is_stored_again_begins_anew() {
+    let f = fixture();
+    let id = f.store("secret plan", &["old"]).await.id;
+    f.store.write(move |w| memory::delete(w, &id, "test")).await.unwrap();
+    f.clock.advance(Duration::from_secs(60));
+    let again = f.store("secret plan", &["new"]).await;
+    assert!(again.created);
+    let memory = f.get(id).await;
+    assert_eq!(memory.tags, ["new"]);
+    assert_eq!(memory.created_at, f.clock.now());
+}
+
+#[tokio::test]
+async fn a_changed_text_supersedes_and_takes_over_what_the_old_one_had() {
+    let f = fixture();
+    let old = f.store("deploy on Friday", &["ops"]).await.id;
+    let change = patch(Some("deploy on Monday"), None, Some(json!({"by": "ann"})));
+    let new = f.store.write(move |w| memory::update(w, &old, &change)).await.unwrap();
+    assert_ne!(new, old);
+    assert_eq!(f.get(old).await.superseded_by, Some(new));
+    let successor = f.get(new).await;
+    assert_eq!(successor.tags, ["ops"]);
+    assert_eq!(successor.metadata["by"], "ann");
+    let hits = f.search("deploy", Mode::Keyword, Filter::default()).await;
+    assert_eq!(hits.iter().map(|h| h.memory.id).collect::<Vec<_>>(), [new]);
+    f.store("deploy on Friday", &[]).await;
+    assert_eq!(f.get(old).await.superseded_by, None, "an explicit store makes it current again");
+}
+
+#[tokio::test]
+async fn metadata_merges_key_by_key_and_null_removes() {
+    let f = fixture();
+    let id = f.store("x y", &[]).await.id;
+    for change in [json!({"a": 1, "b": [1, 2]}), json!({"a": null, "c": "d"})] {
+        let change = patch(None, None, Some(change));
+        f.store.write(move |w| memory::update(w, &id, &change)).await.unwrap();
+    }
+    assert_eq!(Value::from(f.get(id).await.metadata), json!({"b": [1, 2], "c": "d"}));
+}
+
+#[tokio::test]
+async fn filters_hold_inside_every_mode() {
+    let f = fixture();
+    f.activate().await;
+    let red = f.store("red door", &["paint", "door"]).await.id;
+    f.clock.advance(Duration::from_secs(3600));
+    let blue = f.store("blue door", &["paint"]).await.id;
+    f.embed_all(|text| if text.starts_with("red") { 0.2 } else { 0.1 }).await;
+    let tags = |names: &[&str], all| Filter {
+        tags: names.iter().map(|t| (*t).to_owned()).collect(),
+        tags_all: all,
+        ..Filter::default()
+    };
+    let late = Filter { after: Some(NOON.plus(Duration::from_secs(1))), ..Filter::default() };
+    for mode in [Mode::Hybrid, Mode::Semantic, Mode::Keyword, Mode::Exact] {
+        let ids = |hits: Vec<search::Hit>| hits.iter().map(|h| h.memory.id).collect::<Vec<_>>();
+        let both = f.search("door", mode, tags(&["paint", "door"], true)).await;
+        assert_eq!(ids(both), [red], "{mode:?}");
+        assert_eq!(f.search("door", mode, tags(&["paint", "door"], false)).await.len(), 2);
+        assert_eq!(ids(f.search("door", mode, late.clone()).await), [blue], "{mode:?}");
+        assert!(f.search("door", mode, tags(&["none"], false)).await.is_empty(), "{mode:?}");
+    }
+    let semantic = f.search("?", Mode::Semantic, Filter::default()).await;
+    assert_eq!(semantic[0].memory.id, blue, "the nearer vector ranks first");
+}
+
+#[tokio::test]
+async fn an_old_texts_vector_never_overwrites_a_new_texts() {
+    let f = fixture();
+    f.activate().await;
+    let id = f.store("abc def", &[]).await.id;
+    let stale = f.store.read(|r| vector::pending(r, 9, 999)).await.unwrap().remove(0);
+    f.store("ABC def", &[]).await;
+    let late = Embedded { key: stale.key, body: stale.body, outcome: Ok(vec![direction(1.0)]) };
+    let n = f.store.write(move |w| vector::settle(w, &space(), &[late.clone()])).await.unwrap();
+    assert_eq!(n, 0);
+    assert!(!f.get(id).await.embedded);
+    assert_eq!(f.embed_all(|_| 0.0).await, 1);
+    assert!(f.get(id).await.embedded);
+}
+
+#[tokio::test]
+async fn freed_vector_slots_are_used_again_and_never_found() {
+    let f = fixture();
+    f.activate().await;
+    for round in 0..5 {
+        for n in 0..20 {
+            f.store(&format!("text {n} of {round}"), &[]).await;
+        }
+        f.embed_all(|_| 0.3).await;
+        f.store.write(|w| memory::delete_matching(w, &Filter::default(), "test")).await.unwrap();
+    }
+    assert!(f.search("?", Mode::Semantic, Filter::default()).await.is_empty());
+    let n_slots: i64 = rusqlite::Connection::open(f.dir.path().join("memtide.db"))
+        .unwrap()
+        .query_row("SELECT count(*) FROM vec_1_rowids", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(n_slots, 20);
+}
+
+#[tokio::test]
+async fn several_windows_count_as_one_memory() {
+    let f = fixture();
+    f.activate().await;
+    f.store("long", &[]).await;
+    let pending = f.store.read(|r| vector::pending(r, 9, 999)).await.unwrap().remove(0);
+    let windows = (0..40_u8).map(|n| direction(f32::from(n) / 100.0)).collect();
+    let embedded = Embedded { key: pending.key, body: pending.body, outcome: Ok(windows) };
+    f.store.write(move |w| vector::settle(w, &space(), &[embedded.clone()])).await.unwrap();
+    for n in 0..12 {
+        f.store(&format!("short {n}"), &[]).await;
+    }
+    f.embed_all(|_| 1.0).await;
+    let hits = f.search("?", Mode::Semantic, Filter::default()).await;
+    assert_eq!(hits.len(), 10, "k memories, not k windows");
+    assert_eq!(hits[0].memory.content, "long");
+}
+
+#[tokio::test]
+async fn linking_makes_every_memory_a_duty_and_later_changes_coalesce() {
+    let f = fixture();
+    f.activate().await;
+    let id = f.store("before the link", &[]).await.id;
+    assert_eq!(f.counts().await, outbox::Counts::default(), "no duties without a link");
+    assert!(!f.get(id).await.synced);
+    assert_eq!(f.link(None).await, 1);
+    for n in 0..10 {
+        f.store("after the link", &[&format!("t{n}")]).await;
+    }
+    let counts = f.counts().await;
+    assert_eq!((counts.pending, counts.waiting_for_embedding), (2, 2));
+    f.embed_all(|_| 0.0).await;
+    let counts = f.counts().await;
+    assert_eq!((counts.pending, counts.waiting_for_embedding), (4, 0));
+    assert_eq!(counts.pending_by_product, [0, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_change_during_a_send_keeps_the_duty() {
+    let f = fixture();
+    f.link(None).await;
+    let id = f.store("edit me", &[]).await.id;
+    let now = f.clock.now();
+    let duty = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap().remove(0);
+    f.store("edit me", &["meanwhile"]).await;
+    let (key, generation) = (duty.key, duty.generation);
+    let settle = move |w: &mut super::Write<'_>| outbox::settle(w, Product::D1, key, generation);
+    assert!(!f.store.write(settle).await.unwrap());
+    assert!(!f.get(id).await.synced);
+    let duty = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap().remove(0);
+    let (key, generation) = (duty.key, duty.generation);
+    let settle = move |w: &mut super::Write<'_>| outbox::settle(w, Product::D1, key, generation);
+    assert!(f.store.write(settle).await.unwrap());
+    assert!(f.get(id).await.synced);
+}
+
+#[tokio::test]
+async fn vectors_wait_for_rows_and_parked_duties_come_back_on_command() {
+    let f = fixture();
+    f.activate().await;
+    f.link(None).await;
+    let id = f.store("in order", &[]).await.id;
+    f.embed_all(|_| 0.0).await;
+    let now = f.clock.now();
+    let due = |product| f.store.read(move |r| outbox::due(r, product, now, 9));
+    assert!(due(Product::Vectorize).await.unwrap().is_empty(), "the row is not there yet");
+    let duty = due(Product::D1).await.unwrap().remove(0);
+    let (key, generation) = (duty.key, duty.generation);
+    f.store
+        .write(move |w| outbox::set_back(w, Product::D1, key, generation, &Setback::Park, "poison"))
+        .await
+        .unwrap();
+    assert_eq!(f.counts().await.parked, 1);
+    assert!(due(Product::D1).await.unwrap().is_empty());
+    assert_eq!(f.store.write(move |w| outbox::retry(w, Some(&id))).await.unwrap(), 1);
+    assert_eq!(due(Product::D1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_text_too_large_for_the_row_needs_a_bucket() {
+    let f = fixture();
+    f.link(None).await;
+    let quotes = draft(&"\"".repeat(600_000), &[]);
+    let refused = {
+        let quotes = quotes.clone();
+        f.store.write(move |w| memory::store(w, &quotes)).await
+    };
+    assert!(
+        matches!(refused, Err(StoreError::Refused(Refusal::NeedsBucket { actual: 1_200_000, .. }))),
+        "{refused:?}"
+    );
+    assert_eq!(f.store.read(stats::stats).await.unwrap().memories, 0, "nothing half-written");
+    f.link(Some("bucket")).await;
+    f.store.write(move |w| memory::store(w, &quotes)).await.unwrap();
+    let counts = f.counts().await;
+    assert_eq!(counts.pending_by_product[0], 1);
+    let now = f.clock.now();
+    let rows = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap();
+    assert!(rows.is_empty(), "the body goes first");
+}
+
+#[tokio::test]
+async fn one_failing_job_takes_nobody_of_its_group_with_it() {
+    let f = fixture();
+    let mut writes = Vec::new();
+    for n in 0..50 {
+        let draft = draft(&format!("memory {n}"), &[]);
+        let store = f.store.clone();
+        writes.push(tokio::spawn(async move {
+            store
+                .write(move |w| {
+                    let stored = memory::store(w, &draft)?;
+                    if n % 7 == 0 { Err(StoreError::Busy) } else { Ok(stored) }
+                })
+                .await
+        }));
+    }
+    let mut n_stored = 0;
+    for write in writes {
+        n_stored += u64::from(write.await.unwrap().is_ok());
+    }
+    assert_eq!(n_stored, 42);
+    assert_eq!(f.store.read(stats::stats).await.unwrap().memories, 42);
+}
+
+#[tokio::test]
+async fn a_panicking_job_is_refused_and_the_store_lives_on() {
+    let f = fixture();
+    let refused = f
+        .store
+        .write(|w| {
+            memory::store(w, &draft("doomed", &[]))?;
+            if w.now() > Micros(0) {
+                panic!("as a defect would");
+            }
+            Ok(())
+        })
+        .await;
+    assert!(refused.is_err());
+    f.store("alive", &[]).await;
+    assert_eq!(f.store.read(stats::stats).await.unwrap().memories, 1);
+}
+
+#[tokio::test]
+async fn prefixes_resolve_or_say_why_not() {
+    let f = fixture();
+    let id = f.store("one", &[]).await.id;
+    let resolve = |text: String| f.store.read(move |r| memory::resolve(r, &text));
+    assert_eq!(resolve(id.to_string()[..6].to_uppercase()).await.unwrap(), id);
+    for bad in ["", "abc", "xyzxyz", "' OR 1=1"] {
+        assert!(matches!(resolve(bad.to_owned()).await, Err(StoreError::Refused(_))), "{bad}");
+    }
+    let other = if id.to_string().starts_with("0000") { "1111" } else { "0000" };
+    assert!(matches!(resolve(other.to_owned()).await, Err(StoreError::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_clone_on_another_machine_gets_its_own_device_id() {
+    let f = fixture();
+    let here = f.get(f.store("x1 y1", &[]).await.id).await.device;
+    f.store.close();
+    let clock = Arc::new(f.clock.clone());
+    let store = Store::open(&options(&f.dir, "elsewhere"), clock).unwrap();
+    let f = Fixture { store, clock: f.clock, dir: f.dir };
+    let there = f.get(f.store("x2 y2", &[]).await.id).await.device;
+    assert_ne!(here, there);
+}
+
+#[tokio::test]
+async fn an_edit_beats_what_it_saw_although_the_clock_went_back() {
+    let f = fixture();
+    let id = f.store("time flies", &["a"]).await.id;
+    f.clock.set(Micros(NOON.0 - 86_400_000_000));
+    let change = patch(None, Some(&["b"]), None);
+    f.store.write(move |w| memory::update(w, &id, &change)).await.unwrap();
+    assert_eq!(f.get(id).await.tags, ["b"]);
+}
+
+#[tokio::test]
+async fn a_closed_store_refuses_and_reopens_with_everything() {
+    let f = fixture();
+    let id = f.store("kept", &["t"]).await.id;
+    f.store.close();
+    let closed = f.store.read(stats::stats).await;
+    assert!(matches!(closed, Err(StoreError::Closed)));
+    let wal = f.dir.path().join("memtide.db-wal");
+    assert!(std::fs::metadata(wal).map_or(0, |meta| meta.len()) == 0, "the log is checkpointed");
+    let store = Store::open(&options(&f.dir, "here"), Arc::new(f.clock.clone())).unwrap();
+    let f = Fixture { store, clock: f.clock, dir: f.dir };
+    assert_eq!(f.get(id).await.tags, ["t"]);
+}
+
+#[tokio::test]
+async fn a_switch_of_the_space_makes_everything_wait_for_new_vectors() {
+    let f = fixture();
+    f.activate().await;
+    f.store("one two", &[]).await;
+    f.embed_all(|_| 0.0).await;
+    let other = Space::new("other", "1", "cls", 512, 4);
+    let changed = f.store.write(move |w| vector::activate(w, &other, 4)).await.unwrap();
+    assert!(changed);
+    assert_eq!(f.store.read(stats::stats).await.unwrap().unembedded, 1);
+    assert_eq!(f.embed_all(|_| 0.0).await, 0, "vectors of the old space are not taken");
+}

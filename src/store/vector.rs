@@ -1,0 +1,352 @@
+//! Vectors: the duty to make them, the truth about them, and the nearest ones to a query.
+//!
+//! Truth is the table `embedding`. A `vec0` table per space ranks all vectors by scan for searches
+//! without a filter; with one, the index of the filter chooses and `vec_distance_l2` ranks. On unit
+//! vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
+
+use super::error::StoreError;
+use super::outbox;
+use super::reader::Read;
+use super::select::Select;
+use super::writer::Write;
+use crate::model::filter::Filter;
+use crate::model::space::{Space, UnitVector};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
+use std::collections::BTreeSet;
+
+/// sqlite-vec's own limit of `k`.
+const K_MAX: usize = 4096;
+/// Windows of one memory that are kept.
+pub const WINDOWS_MAX: usize = 64;
+/// A component of the vector that a free slot holds: so far away that no search returns it before a
+/// unit vector.
+const FAR: f32 = 1.0e3;
+
+/// A text that waits for its vectors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// The memory's local key.
+    pub key: i64,
+    /// Names the version of the text.
+    pub body: String,
+    /// The text.
+    pub content: String,
+}
+
+/// What came of embedding one text.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// The memory's local key.
+    pub key: i64,
+    /// Names the version of the text that was read.
+    pub body: String,
+    /// Its vectors, one a window; or why there are none.
+    pub outcome: Result<Vec<UnitVector>, String>,
+}
+
+/// Makes `space` the one that searches use. If another was, its vectors are dropped and every
+/// memory waits for new ones. Returns whether anything changed.
+///
+/// # Errors
+/// The database refused.
+pub fn activate(write: &mut Write<'_>, space: &Space, dims: usize) -> Result<bool, StoreError> {
+    let active: Option<(i64, String)> = active_space(write.conn)?;
+    if active.as_ref().is_some_and(|(_, name)| name == space.as_str()) {
+        return Ok(false);
+    }
+    if let Some((key, _)) = active {
+        write.conn.execute_batch(&format!("DROP TABLE vec_{key}"))?;
+        write.conn.execute("DELETE FROM embedding WHERE space = ?1", [key])?;
+        write.conn.execute("DELETE FROM free_slot WHERE space = ?1", [key])?;
+        write.conn.execute("DELETE FROM space WHERE key = ?1", [key])?;
+    }
+    write.conn.execute(
+        "INSERT INTO space(name, dims, is_active) VALUES (?1, ?2, 1)",
+        (space.as_str(), i64::try_from(dims).unwrap_or(i64::MAX)),
+    )?;
+    let key = write.conn.last_insert_rowid();
+    write.conn.execute_batch(&format!(
+        "CREATE VIRTUAL TABLE vec_{key} USING vec0(vec float[{dims}] distance_metric=l2)"
+    ))?;
+    write.conn.execute(
+        "INSERT OR REPLACE INTO pending_embedding(memory, since)
+         SELECT key, ?1 FROM memory WHERE deleted_at IS NULL AND superseded_by IS NULL",
+        [write.now().0],
+    )?;
+    Ok(true)
+}
+
+/// The active space's key and name.
+fn active_space(conn: &Connection) -> Result<Option<(i64, String)>, StoreError> {
+    Ok(conn
+        .prepare_cached("SELECT key, name FROM space WHERE is_active")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?)
+}
+
+/// Notes that a memory waits for vectors of its present text.
+pub(super) fn await_embedding(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "INSERT INTO pending_embedding(memory, since) VALUES (?1, ?2)
+             ON CONFLICT(memory) DO UPDATE SET since = excluded.since, error = NULL",
+        )?
+        .execute((key, write.now().0))?;
+    Ok(())
+}
+
+/// Drops a memory's vectors and its duty to get some.
+pub(super) fn forget(conn: &Connection, key: i64) -> Result<(), StoreError> {
+    conn.prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?.execute([key])?;
+    free_windows(conn, key, 0)
+}
+
+/// Frees a memory's slots from window `from` on.
+fn free_windows(conn: &Connection, key: i64, from: usize) -> Result<(), StoreError> {
+    let from = i64::try_from(from).unwrap_or(i64::MAX);
+    let slots: Vec<(i64, i64, i64)> = conn
+        .prepare_cached(
+            "SELECT e.id, e.space, s.dims FROM embedding e JOIN space s ON s.key = e.space
+             WHERE e.memory = ?1 AND e.window >= ?2",
+        )?
+        .query_map((key, from), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, space, dims) in slots {
+        conn.prepare_cached("DELETE FROM embedding WHERE id = ?1")?.execute([id])?;
+        let far: Vec<u8> = (0..dims).flat_map(|_| FAR.to_le_bytes()).collect();
+        conn.prepare_cached(&format!("UPDATE vec_{space} SET vec = ?1 WHERE rowid = ?2"))?
+            .execute((far, id))?;
+        conn.prepare_cached("INSERT INTO free_slot(space, id) VALUES (?1, ?2)")?
+            .execute((space, id))?;
+    }
+    Ok(())
+}
+
+/// The texts that have waited longest, at most `limit` of them and about `bytes` of text.
+///
+/// # Errors
+/// The database refused.
+pub fn pending(read: &Read<'_>, limit: usize, bytes: usize) -> Result<Vec<Pending>, StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "SELECT p.memory, m.body, m.content FROM pending_embedding p
+         JOIN memory m ON m.key = p.memory
+         WHERE p.error IS NULL AND m.content IS NOT NULL ORDER BY p.since, p.memory LIMIT ?1",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query([limit])?;
+    let (mut found, mut size) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let content: String = row.get(2)?;
+        size += content.len();
+        found.push(Pending { key: row.get(0)?, body: row.get(1)?, content });
+        if size >= bytes {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// How many texts wait for vectors, and how many of those gave none.
+///
+/// # Errors
+/// The database refused.
+pub fn n_pending(read: &Read<'_>) -> Result<(u64, u64), StoreError> {
+    Ok(read
+        .conn
+        .prepare_cached("SELECT count(*), count(error) FROM pending_embedding")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// Lets texts that gave no vectors be tried again.
+///
+/// # Errors
+/// The database refused.
+pub fn retry_failed(write: &mut Write<'_>) -> Result<(), StoreError> {
+    write.conn.execute("UPDATE pending_embedding SET error = NULL WHERE error IS NOT NULL", [])?;
+    Ok(())
+}
+
+/// Writes vectors made in `space`. Those of a text that has changed meanwhile, or of another space than
+/// the active one, are dropped: the duty stays. Returns how many memories are embedded now.
+///
+/// # Errors
+/// The database refused.
+pub fn settle(
+    write: &mut Write<'_>,
+    space: &Space,
+    embedded: &[Embedded],
+) -> Result<usize, StoreError> {
+    let Some((space_key, name)) = active_space(write.conn)? else { return Ok(0) };
+    if name != space.as_str() {
+        return Ok(0);
+    }
+    let mut n_settled = 0;
+    for one in embedded {
+        let is_current = write
+            .conn
+            .prepare_cached(
+                "SELECT 1 FROM memory m JOIN pending_embedding p ON p.memory = m.key
+                 WHERE m.key = ?1 AND m.body = ?2
+                   AND m.deleted_at IS NULL AND m.superseded_by IS NULL",
+            )?
+            .exists((one.key, &one.body))?;
+        if !is_current {
+            continue;
+        }
+        match &one.outcome {
+            Ok(windows) => {
+                put_windows(write.conn, space_key, one, windows)?;
+                write
+                    .conn
+                    .prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?
+                    .execute([one.key])?;
+                outbox::vector_is_ready(write, one.key)?;
+                n_settled += 1;
+            }
+            Err(reason) => {
+                write
+                    .conn
+                    .prepare_cached("UPDATE pending_embedding SET error = ?2 WHERE memory = ?1")?
+                    .execute((one.key, reason))?;
+            }
+        }
+    }
+    Ok(n_settled)
+}
+
+fn put_windows(
+    conn: &Connection,
+    space: i64,
+    one: &Embedded,
+    windows: &[UnitVector],
+) -> Result<(), StoreError> {
+    let kept = windows.iter().take(WINDOWS_MAX);
+    free_windows(conn, one.key, kept.len())?;
+    for (window, vector) in (0_i64..).zip(kept) {
+        let bytes = vector.to_bytes();
+        let slot: Option<i64> = conn
+            .prepare_cached(
+                "SELECT id FROM embedding WHERE memory = ?1 AND space = ?2 AND window = ?3",
+            )?
+            .query_row((one.key, space, window), |row| row.get(0))
+            .optional()?;
+        if let Some(id) = slot {
+            conn.prepare_cached("UPDATE embedding SET body = ?2, vec = ?3 WHERE id = ?1")?
+                .execute((id, &one.body, &bytes))?;
+            conn.prepare_cached(&format!("UPDATE vec_{space} SET vec = ?1 WHERE rowid = ?2"))?
+                .execute((&bytes, id))?;
+            continue;
+        }
+        let free: Option<i64> = conn
+            .prepare_cached(
+                "DELETE FROM free_slot WHERE (space, id) IN
+                 (SELECT space, id FROM free_slot WHERE space = ?1 LIMIT 1) RETURNING id",
+            )?
+            .query_row([space], |row| row.get(0))
+            .optional()?;
+        conn.prepare_cached(
+            "INSERT INTO embedding(id, memory, space, window, body, vec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute((free, one.key, space, window, &one.body, &bytes))?;
+        let sql = if free.is_some() {
+            format!("UPDATE vec_{space} SET vec = ?1 WHERE rowid = ?2")
+        } else {
+            format!("INSERT INTO vec_{space}(vec, rowid) VALUES (?1, ?2)")
+        };
+        conn.prepare_cached(&sql)?.execute((&bytes, free.unwrap_or(conn.last_insert_rowid())))?;
+    }
+    Ok(())
+}
+
+/// A memory's first vector in the active space, as little-endian f32 bytes, if it is of `body`.
+pub(super) fn first_window(
+    conn: &Connection,
+    key: i64,
+    body: &str,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT e.vec FROM embedding e JOIN space s ON s.key = e.space
+             WHERE e.memory = ?1 AND e.window = 0 AND e.body = ?2 AND s.is_active",
+        )?
+        .query_row((key, body), |row| row.get(0))
+        .optional()?)
+}
+
+/// The nearest `k` memories to `query`, with their cosines, best first. A memory with several windows
+/// counts by its best one.
+pub(super) fn nearest(
+    conn: &Connection,
+    query: &UnitVector,
+    k: usize,
+    filter: &Filter,
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let Some((space, _)) = active_space(conn)? else { return Ok(Vec::new()) };
+    if filter.is_empty() {
+        return nearest_of_all(conn, space, query, k);
+    }
+    let select = Select::findable(filter);
+    let sql = format!(
+        "SELECT e.memory, min(vec_distance_l2(e.vec, ?)) AS d
+         FROM memory m JOIN embedding e ON e.memory = m.key AND e.space = ?
+         WHERE {} GROUP BY e.memory ORDER BY d LIMIT ?",
+        select.conditions
+    );
+    let limit = Value::from(i64::try_from(k).unwrap_or(i64::MAX));
+    let params = [Value::from(query.to_bytes()), Value::from(space)]
+        .into_iter()
+        .chain(select.params_then([limit]));
+    ranked(conn, &sql, params.collect())
+}
+
+fn nearest_of_all(
+    conn: &Connection,
+    space: i64,
+    query: &UnitVector,
+    k: usize,
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let sql = format!(
+        "SELECT e.memory, v.distance
+         FROM (SELECT rowid AS id, distance FROM vec_{space} WHERE vec MATCH ? AND k = ?) v
+         JOIN embedding e ON e.id = v.id ORDER BY v.distance"
+    );
+    // sqlite-vec ranks windows; a few more than k of them usually belong to k memories.
+    let mut n_windows = (k + k / 4 + 8).min(K_MAX);
+    loop {
+        let limit = Value::from(i64::try_from(n_windows).unwrap_or(i64::MAX));
+        let mut found = ranked(conn, &sql, vec![Value::from(query.to_bytes()), limit])?;
+        let is_all = found.len() < n_windows || n_windows == K_MAX;
+        let mut seen = BTreeSet::new();
+        found.retain(|(memory, _)| seen.insert(*memory));
+        if found.len() >= k || is_all {
+            found.truncate(k);
+            return Ok(found);
+        }
+        n_windows = (n_windows * 4).min(K_MAX);
+    }
+}
+
+/// The cosines of `keys` to `query`; memories without a vector are left out.
+pub(super) fn cosines(
+    conn: &Connection,
+    query: &UnitVector,
+    keys: &[i64],
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let Some((space, _)) = active_space(conn)? else { return Ok(Vec::new()) };
+    let keys = serde_json::to_string(keys).unwrap_or_default();
+    let sql = "SELECT e.memory, min(vec_distance_l2(e.vec, ?)) FROM json_each(?) j
+         JOIN embedding e ON e.memory = j.value AND e.space = ? GROUP BY e.memory";
+    ranked(conn, sql, vec![Value::from(query.to_bytes()), Value::from(keys), Value::from(space)])
+}
+
+fn ranked(conn: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<(i64, f64)>, StoreError> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let rows = statement.query_map(params_from_iter(params), |row| {
+        let distance: f64 = row.get(1)?;
+        Ok((row.get(0)?, 1.0 - distance * distance / 2.0))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
