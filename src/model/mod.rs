@@ -10,3 +10,6 @@ pub mod space;
 pub mod stamp;
 pub mod state;
 pub mod state_text;
+pub mod time_expression;
+mod time_period;
+mod time_words;

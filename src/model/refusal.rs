@@ -112,6 +112,12 @@ pub enum Refusal {
         /// The start of the expression.
         text: String,
     },
+    /// A range of time whose end lies before its beginning.
+    #[error("the time {text:?} ends before it begins")]
+    TimeReversed {
+        /// The start of the expression.
+        text: String,
+    },
     /// An update that changes nothing.
     #[error("the update names nothing to change")]
     NothingToChange,
@@ -144,6 +150,7 @@ impl Refusal {
             Self::QueryTooLarge { .. } => "query_too_large",
             Self::OutOfRange { .. } => "out_of_range",
             Self::TimeUnknown { .. } => "time_unknown",
+            Self::TimeReversed { .. } => "time_reversed",
             Self::NothingToChange => "nothing_to_change",
             Self::NoFilter => "no_filter",
             Self::BadId { .. } => "bad_id",
@@ -175,6 +182,7 @@ impl Refusal {
             Self::TimeUnknown { .. } => {
                 "try `yesterday`, `last week`, `3 days ago`, `in March`, `between 2026-01-01 and 2026-02-01` or a date"
             }
+            Self::TimeReversed { .. } => "name the earlier time first",
             Self::NothingToChange => "give a new text, tags, a type or metadata",
             Self::NoFilter => "name the ids, or give a tag, a type, `after` or `before`",
             Self::BadId { .. } => "copy the id from `memtide list` or from a search",
