@@ -9,9 +9,19 @@
 //! used only after its bytes had the pinned hash; nothing that a package brings is installed or
 //! run, apart from the one shared library.
 
-
 pub mod manifest;
 
 pub mod graph;
 pub mod onnx;
 pub mod safetensors;
+
+pub mod assets;
+pub mod hub;
+pub mod local;
+pub mod packages;
+pub mod part;
+pub mod pull;
+pub mod wheel;
+
+#[cfg(test)]
+mod loopback;
