@@ -23,5 +23,9 @@ pub mod part;
 pub mod pull;
 pub mod wheel;
 
+pub mod engine;
+pub mod runtime;
+pub mod windows;
+
 #[cfg(test)]
 mod loopback;
