@@ -1,1 +1,3 @@
-//! replicate
+//! The replicator: carries every duty of the outbox to the owner's account.
+
+pub mod progress;

@@ -35,6 +35,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use history::Version;
 pub use reader::Read;
 pub use writer::Write;
 

@@ -1,0 +1,152 @@
+//! Starting the daemon in the background and waiting until it is ready.
+//!
+//! The started daemon says one line on its standard output when it serves, or why it doesn't. Two
+//! clients that start one at the same time are no problem: the lock decides, and the loser's client
+//! connects to the winner.
+
+use super::lockfile::LockInfo;
+use super::{Client, ClientError};
+use backon::{BlockingRetryable as _, ConstantBuilder};
+use serde_json::Value;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Time a daemon has to become ready. It opens its database before that, not its model.
+const READY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How to reach the daemon, and how to start it.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The daemon's lock file.
+    pub lock_file: PathBuf,
+    /// Where its socket is expected if the lock file doesn't say.
+    pub socket: PathBuf,
+    /// Where a started daemon logs.
+    pub log_file: PathBuf,
+    /// The program to start.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// All it gets of the environment.
+    pub environment: Vec<(OsString, OsString)>,
+}
+
+/// Why no daemon could be reached or started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// It could not be started at all.
+    #[error("the daemon could not be started: {0}")]
+    Spawn(std::io::Error),
+    /// It ended before it was ready.
+    #[error("the daemon ended while starting: {0}")]
+    Died(String),
+    /// It doesn't become ready.
+    #[error("the daemon isn't ready after {} s; its log is {}", READY_TIMEOUT.as_secs(), .0.display())]
+    Late(PathBuf),
+}
+
+impl Launch {
+    /// The socket of a daemon that answers now.
+    pub fn running(&self) -> Option<PathBuf> {
+        let named = LockInfo::read(&self.lock_file).map(|info| info.socket);
+        let candidates = named.into_iter().chain([self.socket.clone()]);
+        candidates.into_iter().find(|socket| UnixStream::connect(socket).is_ok())
+    }
+
+    /// The socket of a daemon that answers, which is started if none does. Blocks until it is ready.
+    /// The flag tells whether it was started.
+    ///
+    /// # Errors
+    /// It can't be started, or doesn't become ready in time.
+    pub fn ensure(&self) -> Result<(PathBuf, bool), LaunchError> {
+        if let Some(socket) = self.running() {
+            return Ok((socket, false));
+        }
+        let log = self.open_log().map_err(LaunchError::Spawn)?;
+        let log_start = log.metadata().map_or(0, |meta| meta.len());
+        let mut child = Command::new(&self.program)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            // A group of its own, so that a client's Ctrl-C doesn't reach it.
+            .process_group(0)
+            .spawn()
+            .map_err(LaunchError::Spawn)?;
+        let said = first_line(&mut child);
+        if said.as_deref() == Some(READY_LINE) {
+            return self.running().map(|s| (s, true)).ok_or(LaunchError::Late(self.log_file.clone()));
+        }
+        // Another daemon may have won the lock and still be on its way.
+        let policy = ConstantBuilder::default()
+            .with_delay(Duration::from_millis(50))
+            .with_max_times(usize::try_from(READY_TIMEOUT.as_millis() / 50).unwrap_or(400));
+        let is_beaten = said.as_deref() == Some(BEATEN_LINE);
+        if is_beaten {
+            let socket = (|| self.running().ok_or(())).retry(policy).call();
+            return socket.map(|s| (s, false)).map_err(|()| LaunchError::Late(self.log_file.clone()));
+        }
+        let _status = child.wait();
+        Err(LaunchError::Died(log_since(&self.log_file, log_start)))
+    }
+
+    fn open_log(&self) -> std::io::Result<File> {
+        if let Some(folder) = self.log_file.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log_file)
+    }
+}
+
+/// What a started daemon says when it serves.
+pub const READY_LINE: &str = "ready";
+/// What it says when another daemon holds the lock.
+pub const BEATEN_LINE: &str = "another daemon holds the lock";
+
+/// Ends with the child at the latest: its death closes the pipe.
+fn first_line(child: &mut Child) -> Option<String> {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
+    Some(line.trim_end().to_owned())
+}
+
+/// The last lines that the daemon wrote to its log since it was started.
+fn log_since(path: &Path, start: u64) -> String {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(start))?;
+        file.take(1 << 16).read_to_string(&mut text)
+    });
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    match (read, lines.last()) {
+        (Ok(_), Some(last)) => (*last).to_owned(),
+        _ => format!("it said nothing; its log is {}", path.display()),
+    }
+}
+
+/// The status of the daemon behind `client`, checked for the protocol.
+///
+/// # Errors
+/// No answer, or one of another protocol.
+pub async fn hello(client: &Client) -> Result<Value, ClientError> {
+    let status: Value = client.get("/v1/status").await?;
+    let spoken = status.get("protocol").and_then(Value::as_u64);
+    if spoken != Some(u64::from(super::super::PROTOCOL)) {
+        return Err(ClientError::Protocol(format!(
+            "it speaks protocol {}, this memtide speaks {}; restart it with `memtide down` and `memtide up`",
+            spoken.map_or_else(|| "unknown".to_owned(), |n| n.to_string()),
+            super::super::PROTOCOL
+        )));
+    }
+    Ok(status)
+}

@@ -1,0 +1,361 @@
+//! `GET /v1/status`: every number has one definition, every fault its own sentence and next step.
+
+use super::PROTOCOL;
+use super::error::ApiError;
+use super::server::Doors;
+use crate::clock::Micros;
+use crate::embed::status::State as EmbedderState;
+use crate::replicate::progress::{ProductProgress, Progress, SyncState};
+use crate::store::link::{self, Link};
+use crate::store::outbox::{self, Counts};
+use crate::store::stats::{self, Stats};
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusJson {
+    /// Of the daemon.
+    pub version: String,
+    /// Of the socket.
+    pub protocol: u32,
+    /// False whenever a promise is not being kept at this moment.
+    pub healthy: bool,
+    /// Why, and what to do.
+    pub problems: Vec<ProblemJson>,
+    /// The process.
+    pub daemon: DaemonJson,
+    /// The local store.
+    pub store: StoreJson,
+    /// The model.
+    pub embedder: EmbedderJson,
+    /// The way to the cloud.
+    pub replication: ReplicationJson,
+    /// The move from the Python service.
+    pub migration: MigrationJson,
+}
+
+/// A promise that is not being kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemJson {
+    /// Its name.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub next_step: String,
+}
+
+/// The daemon's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonJson {
+    /// Process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// `user`, `systemd`, `launchd` or `client`.
+    pub started_by: String,
+    /// Resident memory.
+    pub rss_bytes: u64,
+    /// Where it listens.
+    pub socket: String,
+}
+
+/// The local store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreJson {
+    /// The database file.
+    pub path: String,
+    /// Its size, without the write-ahead log.
+    pub bytes: u64,
+    /// Live memories.
+    pub memories: u64,
+    /// Deleted ones.
+    pub tombstones: u64,
+    /// Live ones that wait for a vector.
+    pub unembedded: u64,
+    /// What an acknowledged write survives.
+    pub durability: String,
+}
+
+/// The model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedderJson {
+    /// `ready`, `loading`, `missing` or `failed`.
+    pub state: String,
+    /// Its name.
+    pub model: String,
+    /// Components of a vector.
+    pub dims: usize,
+    /// Texts that wait for it.
+    pub pending: u64,
+    /// Where its files come from.
+    pub source: String,
+    /// Why it is not ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The way to the cloud.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplicationJson {
+    /// `local`, `shadow` or `dual`.
+    pub mode: String,
+    /// What it is doing.
+    pub state: String,
+    /// Duties.
+    pub outbox: OutboxJson,
+    /// By product.
+    pub products: ProductsJson,
+    /// What comes from other devices.
+    pub pull: PullJson,
+    /// What was used.
+    pub budget: BudgetJson,
+}
+
+/// Duties to the cloud, counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutboxJson {
+    /// Due now or later.
+    pub pending: u64,
+    /// Set aside for a person.
+    pub parked: u64,
+    /// Vectors that don't exist yet.
+    pub waiting_for_embedding: u64,
+    /// The cloud holds another state; part of `pending`.
+    pub conflicts: u64,
+    /// Seconds since the oldest pending duty is owed.
+    pub oldest_pending_age_s: Option<f64>,
+}
+
+/// The products.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductsJson {
+    /// The database.
+    pub d1: ProductJson,
+    /// The vector index.
+    pub vectorize: ProductJson,
+    /// The bucket.
+    pub r2: ProductJson,
+    /// The cloud's own model.
+    pub ai: ProductJson,
+}
+
+/// One product.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProductJson {
+    /// What it is doing.
+    pub state: String,
+    /// When a request last succeeded.
+    pub last_success_at: Option<String>,
+    /// What the last failure said, until a success.
+    pub last_error: Option<String>,
+    /// When it is tried next.
+    pub next_attempt_at: Option<String>,
+    /// Duties owed to it.
+    pub pending: u64,
+}
+
+/// What comes from other devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullJson {
+    /// How far their feed has been read.
+    pub cursor: i64,
+    /// When it was last read.
+    pub last_success_at: Option<String>,
+    /// Entries known to be missing.
+    pub behind: Option<u64>,
+}
+
+/// What was used of the account's limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetJson {
+    /// Requests in the last five minutes.
+    pub requests_5min: u64,
+    /// Requests allowed in five minutes.
+    pub requests_limit: u64,
+    /// Rows written today.
+    pub d1_rows_written_today: u64,
+    /// Neurons used today.
+    pub neurons_today: u64,
+}
+
+/// The move from the Python service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationJson {
+    /// `none`, `importing`, `following`, `verified` or `finished`.
+    pub state: String,
+    /// Taken over.
+    pub imported: u64,
+    /// There in all.
+    pub total: u64,
+}
+
+pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson>, ApiError> {
+    let read = doors
+        .service
+        .store()
+        .read(|read| Ok((stats::stats(read)?, outbox::counts(read)?, link::get(read)?)))
+        .await?;
+    let (stats, counts, link) = read;
+    let progress = doors.progress();
+    let now = doors.service.clock().now();
+    let problems = problems(&doors, &stats, &counts, &progress, now);
+    Ok(Json(StatusJson {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL,
+        healthy: problems.is_empty(),
+        problems,
+        daemon: DaemonJson {
+            pid: std::process::id(),
+            uptime_s: now.since(doors.started_at).as_secs(),
+            started_by: doors.started_by.clone(),
+            rss_bytes: doors.rss_bytes(),
+            socket: doors.socket.display().to_string(),
+        },
+        store: StoreJson {
+            path: doors.service.store().path().display().to_string(),
+            bytes: stats.bytes,
+            memories: stats.memories,
+            tombstones: stats.tombstones,
+            unembedded: stats.unembedded,
+            durability: "power-loss".to_owned(),
+        },
+        embedder: embedder(&doors, &stats),
+        replication: replication(&counts, link.as_ref(), &progress, now),
+        migration: MigrationJson { state: "none".to_owned(), imported: 0, total: 0 },
+    }))
+}
+
+fn embedder(doors: &Doors, stats: &Stats) -> EmbedderJson {
+    let status = doors.service.embedder().status();
+    EmbedderJson {
+        state: status.state.as_str().to_owned(),
+        model: status.model.clone(),
+        dims: status.dims,
+        pending: stats.unembedded,
+        source: status.source.clone(),
+        error: status.error.clone(),
+    }
+}
+
+fn replication(
+    counts: &Counts,
+    link: Option<&Link>,
+    progress: &Progress,
+    now: Micros,
+) -> ReplicationJson {
+    let [r2, d1, vectorize] = counts.pending_by_product;
+    ReplicationJson {
+        mode: link.map_or("local", |link| link.mode.as_str()).to_owned(),
+        state: progress.state.as_str().to_owned(),
+        outbox: OutboxJson {
+            pending: counts.pending,
+            parked: counts.parked,
+            waiting_for_embedding: counts.waiting_for_embedding,
+            conflicts: counts.conflicts,
+            oldest_pending_age_s: counts.oldest_pending_since.map(|at| now.since(at).as_secs_f64()),
+        },
+        products: ProductsJson {
+            d1: product(&progress.d1, d1),
+            vectorize: product(&progress.vectorize, vectorize),
+            r2: product(&progress.r2, r2),
+            ai: product(&progress.ai, 0),
+        },
+        pull: PullJson { cursor: 0, last_success_at: None, behind: None },
+        budget: BudgetJson {
+            requests_5min: progress.requests_5min,
+            requests_limit: progress.requests_limit,
+            d1_rows_written_today: progress.d1_rows_written_today,
+            neurons_today: progress.neurons_today,
+        },
+    }
+}
+
+fn product(progress: &ProductProgress, pending: u64) -> ProductJson {
+    ProductJson {
+        state: progress.state.as_str().to_owned(),
+        last_success_at: progress.last_success_at.map(Micros::to_rfc3339),
+        last_error: progress.last_error.clone(),
+        next_attempt_at: progress.next_attempt_at.map(Micros::to_rfc3339),
+        pending,
+    }
+}
+
+fn problem(code: &str, message: impl ToString, next_step: &str) -> ProblemJson {
+    ProblemJson {
+        code: code.to_owned(),
+        message: message.to_string(),
+        next_step: next_step.to_owned(),
+    }
+}
+
+/// Every promise that is not being kept at this moment. Being offline is none, until something has been
+/// owed for longer than the alarm age.
+fn problems(
+    doors: &Doors,
+    stats: &Stats,
+    counts: &Counts,
+    progress: &Progress,
+    now: Micros,
+) -> Vec<ProblemJson> {
+    let mut problems = Vec::new();
+    if let Some(fault) = doors.service.storage_fault() {
+        problems.push(problem(
+            "storage",
+            fault,
+            "free some space or check the disk; reading goes on, writes are refused until one succeeds",
+        ));
+    }
+    let status = doors.service.embedder().status();
+    let reason = status.error.clone().unwrap_or_default();
+    match status.state {
+        EmbedderState::Missing => problems.push(problem(
+            "embedder_missing",
+            format!("the model {} is not here: search finds words only. {reason}", status.model),
+            "run `memtide model pull`",
+        )),
+        EmbedderState::Failed => problems.push(problem(
+            "embedder_failed",
+            format!("the model {} doesn't load: search finds words only. {reason}", status.model),
+            "run `memtide model pull` to fetch its files anew",
+        )),
+        EmbedderState::Ready | EmbedderState::Loading => {}
+    }
+    if stats.unembeddable > 0 {
+        problems.push(problem(
+            "unembeddable",
+            format!("{} memories could not be embedded: they are found by words only", stats.unembeddable),
+            "see the log; they are tried again when the daemon starts",
+        ));
+    }
+    if counts.parked > 0 {
+        problems.push(problem(
+            "parked",
+            format!("{} duties to the cloud are parked", counts.parked),
+            "look at `memtide outbox list --parked`, mend the cause, then `memtide outbox retry --all`",
+        ));
+    }
+    let is_stuck = matches!(
+        progress.state,
+        SyncState::AuthRequired | SyncState::Misconfigured | SyncState::Quota
+    );
+    if is_stuck {
+        let (message, next_step) = progress.action.clone().unwrap_or_default();
+        problems.push(problem(progress.state.as_str(), message, &next_step));
+    }
+    let oldest = counts.oldest_pending_since.map(|at| now.since(at)).unwrap_or_default();
+    if oldest > doors.alarm_age {
+        problems.push(problem(
+            "replication_late",
+            format!(
+                "the oldest duty to the cloud has waited {} hours, the alarm is set at {}",
+                oldest.as_secs() / 3600,
+                doors.alarm_age.as_secs() / 3600
+            ),
+            "check the network and `memtide outbox list`",
+        ));
+    }
+    problems
+}

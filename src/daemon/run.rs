@@ -1,0 +1,192 @@
+//! The life of the daemon, from its lock to its last checkpoint.
+
+use super::lock::{Lock, LockError};
+use super::{resident, socket};
+use crate::api::PROTOCOL;
+use crate::api::client::lockfile::LockInfo;
+use crate::api::routes::parse_mode;
+use crate::api::server::{self, DoorParts};
+use crate::clock::SharedClock;
+use crate::config::paths::Paths;
+use crate::config::settings::Settings;
+use crate::embed::embedder::Embedder;
+use crate::replicate::progress::Progress;
+use crate::service::{Service, pump};
+use crate::shutdown::{self, Phase, Shutdown, Stopper};
+use crate::store::error::StoreError;
+use crate::store::{Store, StoreOptions, stats};
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Readers of the store.
+const N_READERS: usize = 3;
+/// Time the background tasks have to end.
+const TASKS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What the daemon is made of, all of it told from outside.
+pub struct DaemonOptions {
+    /// Where its files are.
+    pub paths: Paths,
+    /// How it is set.
+    pub settings: Settings,
+    /// Who started it: `user`, `systemd`, `launchd` or `client`.
+    pub started_by: String,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Seeds everything random.
+    pub seed: u64,
+    /// Makes the embedder.
+    pub embedder: Box<dyn FnOnce() -> anyhow::Result<Embedder>>,
+    /// Called once when it serves.
+    pub ready: Box<dyn FnOnce()>,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// It can't start: another daemon holds the lock ([`LockError::Held`]), or a file can't be used.
+pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
+    let DaemonOptions { paths, settings, started_by, clock, seed, embedder, ready } = options;
+    paths.prepare()?;
+    let mut lock = Lock::take(&paths.lock_file)?;
+    let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
+    let service =
+        Service::new(store.clone(), embedder()?, Arc::clone(&clock), settings.limits.text_bytes);
+    let (stopper, shutdown) = shutdown::channel();
+    let listener = socket::bind(&paths.socket)
+        .with_context(|| format!("listen on {}", paths.socket.display()))?;
+    let doors = Arc::new(DoorParts {
+        service: service.clone(),
+        progress: Box::new(Progress::default),
+        zone: jiff::tz::TimeZone::system(),
+        default_mode: parse_mode(&settings.search.default_mode)
+            .map_err(|error| anyhow::anyhow!(error.body.message))?,
+        default_limit: i64::try_from(settings.search.default_limit).unwrap_or(10),
+        alarm_age: settings.replication.alarm_age,
+        started_at: clock.now(),
+        started_by,
+        socket: paths.socket.clone(),
+        rss: resident::bytes,
+        metrics: PrometheusBuilder::new().install_recorder()?,
+        shutdown: shutdown.clone(),
+        stopper: stopper.clone(),
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(pump::run(service.clone(), shutdown.clone()));
+    tasks.spawn(check_file(service.clone()));
+    let watch = tokio::spawn(watch_for_stop(stopper.clone(), shutdown.clone(), store.clone()));
+    lock.announce(&LockInfo {
+        pid: std::process::id(),
+        socket: paths.socket.clone(),
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })?;
+    tracing::info!(socket = %paths.socket.display(), "serving");
+    ready();
+    tokio::select! {
+        () = server::serve(listener, doors) => {}
+        () = shutdown.reached(Phase::Stopping) => {}
+    }
+    stopper.advance(Phase::Stopping);
+    let ended = tokio::time::timeout(TASKS_TIMEOUT, async {
+        while tasks.join_next().await.is_some() {}
+    });
+    if ended.await.is_err() {
+        tracing::warn!("background work cut off; what it left undone is in the tables");
+    }
+    tasks.abort_all();
+    watch.abort();
+    let is_healthy = store.is_alive();
+    // Closing blocks on the writer's last checkpoint.
+    tokio::task::spawn_blocking(move || store.close()).await?;
+    socket::remove(&paths.socket);
+    lock.withdraw()?;
+    tracing::info!("stopped");
+    anyhow::ensure!(is_healthy, "a thread of the store had died; see the log");
+    Ok(())
+}
+
+/// Opens the store in a file that only its owner can read.
+fn open_store(
+    path: &Path,
+    settings: &Settings,
+    seed: u64,
+    clock: SharedClock,
+) -> Result<Store, StoreError> {
+    std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))?;
+    let options = StoreOptions {
+        path: path.to_owned(),
+        machine: machine(),
+        seed,
+        n_readers: N_READERS,
+        keep_versions: settings
+            .history
+            .keep_versions
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(u32::MAX),
+    };
+    Store::open(&options, clock)
+}
+
+/// What identifies this machine; empty where the system doesn't tell, so that no clone is noticed.
+fn machine() -> String {
+    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// Looks over the database's structure once, beside the daily work.
+async fn check_file(service: Service) {
+    match service.store().read(stats::quick_check).await {
+        Ok(faults) if faults.is_empty() => {}
+        Ok(faults) => service.note_damage(&faults.join("; ")),
+        Err(StoreError::Closed) => {}
+        Err(error) => service.note_damage(&error.to_string()),
+    }
+}
+
+/// First signal: drain. Second: straight to closing the store. A dead store stops the daemon too: it
+/// must not look alive.
+async fn watch_for_stop(stopper: Stopper, shutdown: Shutdown, store: Store) {
+    let (Ok(mut term), Ok(mut int)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals can't be watched; stop with `memtide down`");
+        return;
+    };
+    let mut health = tokio::time::interval(Duration::from_secs(5));
+    health.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = health.tick() => {
+                if store.is_alive() {
+                    continue;
+                }
+                tracing::error!("a thread of the store has died; the daemon stops");
+            }
+        }
+        let next =
+            if shutdown.phase() == Phase::Running { Phase::Draining } else { Phase::Stopping };
+        stopper.advance(next);
+    }
+}
+
+/// Whether the error says that another daemon holds the lock.
+pub fn is_beaten(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<LockError>(), Some(LockError::Held(_)))
+}

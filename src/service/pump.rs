@@ -1,0 +1,119 @@
+//! From the store to the embedder and back: texts that wait become vectors.
+//!
+//! [`step`] is one bounded pass; [`run`] repeats it for ever. A vector is written only if its text is
+//! still the memory's, so a pass that was overtaken by an edit does no harm and its duty stays.
+
+use super::Service;
+use crate::embed::status::State;
+use crate::shutdown::{Phase, Shutdown};
+use crate::store::error::StoreError;
+use crate::store::vector::{self, Embedded};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Texts of one pass. Each is embedded by itself; the number bounds how much is lost by a kill.
+const PASS_TEXTS: usize = 16;
+/// Bytes of text of one pass.
+const PASS_BYTES: usize = 256 << 10;
+/// Pause after a pass that the store refused.
+const SETBACK: Duration = Duration::from_secs(5);
+
+/// What one pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Vectors were written; there may be more to do.
+    Worked,
+    /// Nothing waits.
+    Done,
+    /// Something waits and the embedder isn't ready.
+    NotReady,
+}
+
+/// Embeds the texts that have waited longest.
+///
+/// # Errors
+/// The store refused.
+pub async fn step(service: &Service) -> Result<Pass, StoreError> {
+    let raised = service.backlog.raised();
+    let pending = service.store.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
+    if pending.is_empty() {
+        service.backlog.settle(raised);
+        return Ok(Pass::Done);
+    }
+    let status = service.embedder.status();
+    if status.state != State::Ready {
+        return Ok(Pass::NotReady);
+    }
+    let space = status.space.clone();
+    let texts = pending.iter().map(|one| Arc::from(one.content.as_str())).collect();
+    let Ok(outcomes) = service.embedder.documents(texts).await else {
+        return Ok(Pass::NotReady);
+    };
+    let embedded: Vec<Embedded> = pending
+        .into_iter()
+        .zip(outcomes)
+        .map(|(one, outcome)| Embedded {
+            key: one.key,
+            body: one.body,
+            outcome: outcome.map_err(|error| error.to_string()),
+        })
+        .collect();
+    service.store.write(move |write| vector::settle(write, &space, &embedded)).await?;
+    service.replicate.notify_one();
+    Ok(Pass::Worked)
+}
+
+/// Embeds until the daemon stops.
+pub async fn run(service: Service, shutdown: Shutdown) {
+    let mut states = service.embedder.watch();
+    loop {
+        let wait = match step(&service).await {
+            Ok(Pass::Worked) => None,
+            Ok(Pass::Done | Pass::NotReady) => Some(Duration::MAX),
+            Err(StoreError::Closed) => return,
+            Err(error) => {
+                tracing::warn!(%error, "vectors deferred");
+                Some(SETBACK)
+            }
+        };
+        let Some(wait) = wait else {
+            if shutdown.phase() != Phase::Running {
+                return;
+            }
+            continue;
+        };
+        tokio::select! {
+            () = service.backlog.woken() => {}
+            changed = states.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                adopt_space(&service).await;
+            }
+            () = service.clock.sleep(wait.min(Duration::from_secs(3600))) => {}
+            () = shutdown.reached(Phase::Draining) => return,
+        }
+    }
+}
+
+/// Makes the space of a model that has become ready the one that the store searches.
+async fn adopt_space(service: &Service) {
+    let status = service.embedder.status();
+    if status.state != State::Ready {
+        return;
+    }
+    let (space, dims) = (status.space.clone(), status.dims);
+    let adopted = service
+        .store
+        .write(move |write| {
+            vector::retry_failed(write)?;
+            vector::activate(write, &space, dims)
+        })
+        .await;
+    match adopted {
+        Ok(true) => tracing::info!(space = %status.space, "embedding space chosen"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "embedding space not chosen"),
+    }
+    service.backlog.wake();
+}
