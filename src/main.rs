@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: parses, runs, exits.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    memtide::cli::main()
+}

@@ -6,13 +6,13 @@
 pub mod client;
 pub mod error;
 pub mod listen;
+pub mod routes;
 pub mod server;
 pub mod status;
 pub mod wire;
 
 mod body;
 mod events;
-mod routes;
 
 /// Number of the protocol; raised when an old client could misread an answer.
 pub const PROTOCOL: u32 = 1;

@@ -5,10 +5,11 @@ use super::error::ApiError;
 use super::server::Doors;
 use super::wire::{
     DeleteAnswer, DeleteRequest, EntryJson, FilterJson, Freshness, HistoryAnswer, HitJson,
-    ListAnswer, MemoryJson, OutboxAnswer, RestoreRequest, RetryAnswer, RetryRequest, SearchAnswer,
+    ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer, RetryRequest, SearchAnswer,
     SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer, UpdateRequest, VersionJson, Why,
 };
 use crate::clock::Micros;
+use crate::embed::manifest::Model;
 use crate::model::draft::{Author, Draft, Patch};
 use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
@@ -343,6 +344,20 @@ pub(super) async fn retry(
         .await?;
     doors.service.replicate_hint().notify_one();
     Ok(Json(RetryAnswer { retried }))
+}
+
+/// Loads the model anew, or another one.
+pub(super) async fn reload_embedder(
+    State(doors): State<Doors>,
+    Body(request): Body<ReloadRequest>,
+) -> Answer<Value> {
+    let embedder = doors.service.embedder();
+    let mut options = embedder.options();
+    if let Some(name) = &request.model {
+        options.model = Model::named(name).map_err(ApiError::bad_request)?;
+    }
+    embedder.reload(options);
+    Ok(Json(json!({"state": embedder.status().state.as_str()})))
 }
 
 pub(super) async fn stop(State(doors): State<Doors>) -> Json<Value> {

@@ -86,6 +86,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/outbox", get(routes::outbox))
         .route("/v1/outbox/retry", post(routes::retry))
         .route("/v1/events", get(events::events))
+        .route("/v1/embedder/reload", post(routes::reload_embedder))
         .route("/v1/daemon/stop", post(routes::stop))
         .route("/metrics", get(metrics))
         .fallback(unknown_route)

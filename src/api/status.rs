@@ -4,7 +4,7 @@ use super::PROTOCOL;
 use super::error::ApiError;
 use super::server::Doors;
 use crate::clock::Micros;
-use crate::embed::status::State as EmbedderState;
+use crate::embed::status::EmbedderState;
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};
 use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Counts};
@@ -232,7 +232,7 @@ fn embedder(doors: &Doors, stats: &Stats) -> EmbedderJson {
     let status = doors.service.embedder().status();
     EmbedderJson {
         state: status.state.as_str().to_owned(),
-        model: status.model.clone(),
+        model: status.model.to_owned(),
         dims: status.dims,
         pending: stats.unembedded,
         source: status.source.clone(),

@@ -374,6 +374,15 @@ pub struct RetryAnswer {
     pub retried: u64,
 }
 
+/// `POST /v1/embedder/reload`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReloadRequest {
+    /// Another model; the present one if not given.
+    #[serde(default)]
+    pub model: Option<String>,
+}
+
 /// The body of every error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ErrorBody {

@@ -1,1 +1,67 @@
-//! cli
+//! The command line: one file per subcommand. Data and JSON go to standard output, everything else to
+//! standard error; colour and progress only to a terminal.
+
+pub mod args;
+
+mod about;
+mod config;
+mod daemon;
+mod delete;
+mod exit;
+mod failure;
+mod get;
+mod history;
+mod list;
+mod model;
+mod outbox;
+mod output;
+mod restore;
+mod search;
+mod session;
+mod status;
+mod store;
+mod tags;
+mod up;
+mod update;
+
+use args::{Args, Command};
+use clap::Parser as _;
+use failure::Failure;
+use session::Session;
+use std::process::ExitCode;
+
+/// Runs the program with the process's arguments and environment.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return exit::usage(&error),
+    };
+    let outcome = Session::open(&args.global).and_then(|session| run(&session, args.command));
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Up(args) => up::run(session, &args),
+        Command::Down => up::down(session),
+        Command::Daemon(args) => daemon::run(session, &args),
+        Command::Status(args) => status::run(session, &args),
+        Command::Store(args) => store::run(session, args),
+        Command::Search(args) => search::run(session, args),
+        Command::Get(args) => get::run(session, &args),
+        Command::List(args) => list::run(session, &args),
+        Command::Tags(args) => tags::run(session, &args),
+        Command::Update(args) => update::run(session, args),
+        Command::Delete(args) => delete::run(session, args),
+        Command::History(args) => history::run(session, &args),
+        Command::Restore(args) => restore::run(session, &args),
+        Command::Outbox(command) => outbox::run(session, command),
+        Command::Model(command) => model::run(session, command),
+        Command::Config(command) => config::run(session, command),
+        Command::Completions(args) => about::completions(&args),
+        Command::Man => about::man(),
+    }
+}

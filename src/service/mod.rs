@@ -332,7 +332,7 @@ impl Service {
             return Ok((None, ask.mode));
         }
         match self.embedder.query(&ask.query).await {
-            Ok(vector) => Ok((Some(vector), ask.mode)),
+            Ok(found) => Ok((Some(found.vector), ask.mode)),
             Err(error) if ask.mode == Mode::Semantic => Err(ServiceError::Embedder {
                 message: error.to_string(),
                 hint: "search with mode keyword or hybrid, or get the model with `memtide model pull`"

@@ -4,7 +4,7 @@
 //! still the memory's, so a pass that was overtaken by an edit does no harm and its duty stays.
 
 use super::Service;
-use crate::embed::status::State;
+use crate::embed::status::EmbedderState;
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
 use crate::store::vector::{self, Embedded};
@@ -41,17 +41,17 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
         return Ok(Pass::Done);
     }
     let status = service.embedder.status();
-    if status.state != State::Ready {
+    if status.state != EmbedderState::Ready {
         return Ok(Pass::NotReady);
     }
-    let space = status.space.clone();
     let texts = pending.iter().map(|one| Arc::from(one.content.as_str())).collect();
-    let Ok(outcomes) = service.embedder.documents(texts).await else {
+    let Ok(made) = service.embedder.documents(texts).await else {
         return Ok(Pass::NotReady);
     };
+    let space = made.space;
     let embedded: Vec<Embedded> = pending
         .into_iter()
-        .zip(outcomes)
+        .zip(made.texts)
         .map(|(one, outcome)| Embedded {
             key: one.key,
             body: one.body,
@@ -99,7 +99,7 @@ pub async fn run(service: Service, shutdown: Shutdown) {
 /// Makes the space of a model that has become ready the one that the store searches.
 async fn adopt_space(service: &Service) {
     let status = service.embedder.status();
-    if status.state != State::Ready {
+    if status.state != EmbedderState::Ready {
         return;
     }
     let (space, dims) = (status.space.clone(), status.dims);

@@ -1,0 +1,116 @@
+//! Printing: data to standard output, the rest to standard error. A reader that goes away early, as
+//! `head` does, ends the output without a fuss.
+
+use super::failure::Failure;
+use crate::api::wire::MemoryJson;
+use serde::Serialize;
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+
+/// Characters of a text that a list shows.
+const PREVIEW_CHARS: usize = 72;
+/// Digits of an id that a list shows; enough to be unique, and accepted everywhere.
+pub(super) const SHORT_ID: usize = 12;
+
+/// Writes `text` and a line end to standard output.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.write_all(b"\n")) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Writes a value as one line of JSON to standard output.
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    line(&serde_json::to_string(value)?)
+}
+
+/// Writes a remark to standard error.
+pub(super) fn note(text: &str) {
+    // Nothing is left to tell it to when standard error is closed.
+    let _closed = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Asks a question that is answered with yes or no.
+///
+/// # Errors
+/// Standard input is no terminal, so that nobody can answer.
+pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::new(format!("{question} needs a confirmation"))
+            .with_hint("repeat with --yes"));
+    }
+    let mut err = std::io::stderr().lock();
+    write!(err, "{question} [y/N] ")?;
+    err.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// The start of a text on one line, without control characters: text from elsewhere must not move the
+/// cursor of the terminal.
+pub(super) fn preview(text: &str) -> String {
+    let mut flat: String =
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
+    if flat.chars().count() > PREVIEW_CHARS {
+        flat = flat.chars().take(PREVIEW_CHARS - 1).collect();
+        flat.push('…');
+    }
+    flat
+}
+
+/// A text as it is, without control characters other than line ends and tabs.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+}
+
+/// A memory on several lines.
+pub(super) fn memory(memory: &MemoryJson) -> String {
+    let mut lines = vec![printable(&memory.content), String::new()];
+    lines.push(format!("id        {}", memory.id));
+    lines.push(format!("type      {}", printable(&memory.memory_type)));
+    if !memory.tags.is_empty() {
+        lines.push(format!("tags      {}", printable(&memory.tags.join(", "))));
+    }
+    if !memory.metadata.is_empty() {
+        let metadata = serde_json::Value::Object(memory.metadata.clone());
+        lines.push(format!("metadata  {metadata}"));
+    }
+    lines.push(format!("created   {}", memory.created_at));
+    if memory.updated_at != memory.created_at {
+        lines.push(format!("updated   {}", memory.updated_at));
+    }
+    if let Some(successor) = &memory.superseded_by {
+        lines.push(format!("replaced by {successor}"));
+    }
+    let origin = &memory.origin;
+    lines.push(format!("origin    {} on device {}", printable(&origin.client), origin.device));
+    let vector = if memory.embedded { "yes" } else { "not yet" };
+    lines.push(format!("vector    {vector}"));
+    lines.push(format!("in cloud  {}", if memory.synced { "yes" } else { "no" }));
+    lines.join("\n")
+}
+
+/// A memory on one line.
+pub(super) fn memory_line(memory: &MemoryJson) -> String {
+    let id = memory.id.get(..SHORT_ID).unwrap_or(&memory.id);
+    let tags = if memory.tags.is_empty() {
+        String::new()
+    } else {
+        format!("  [{}]", printable(&memory.tags.join(", ")))
+    };
+    format!("{id}  {}{tags}", preview(&memory.content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_never_moves_the_cursor() {
+        assert_eq!(preview("a\u{1b}[2Jb\nc\td"), "a[2Jb c d");
+        assert_eq!(printable("a\u{1b}[31m\n\tb\r"), "a[31m\n\tb");
+        assert_eq!(preview(&"é".repeat(100)).chars().count(), 72);
+    }
+}

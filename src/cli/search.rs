@@ -1,0 +1,50 @@
+//! `memtide search`.
+
+use super::args;
+use super::failure::Failure;
+use super::output;
+use super::session::Session;
+use crate::api::wire::{FilterJson, SearchAnswer, SearchRequest};
+use std::process::ExitCode;
+
+pub(super) fn run(session: &Session, args: args::Search) -> Result<ExitCode, Failure> {
+    let request = SearchRequest {
+        query: args.query,
+        n: args.n,
+        mode: args.mode,
+        filter: args.filter.into(),
+        ..SearchRequest::default()
+    };
+    let client = session.client()?;
+    let answer: SearchAnswer = session.block_on(client.post("/v1/search", &request))?;
+    if args.json {
+        output::json(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for hit in &answer.hits {
+        output::line(&format!("{:.2}  {}", hit.score, output::memory_line(&hit.memory)))?;
+    }
+    if answer.hits.is_empty() {
+        output::note("nothing found");
+    }
+    if answer.mode == "keyword" && request.mode.as_deref().unwrap_or("hybrid") == "hybrid" {
+        output::note("the model isn't ready: found by words only (see `memtide status`)");
+    } else if answer.freshness.pending_embeddings > 0 {
+        let n = answer.freshness.pending_embeddings;
+        output::note(&format!("{n} memories have no vector yet and are found by words only"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl From<args::Filter> for FilterJson {
+    fn from(filter: args::Filter) -> Self {
+        Self {
+            tags: filter.tags,
+            tags_all: filter.tags_all,
+            memory_type: filter.memory_type,
+            after: filter.after,
+            before: filter.before,
+            time: filter.time,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `memtide status`.
+
+use super::failure::{Code, Failure};
+use super::session::Session;
+use super::{args, output};
+use crate::api::status::StatusJson;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Between two prints of `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+pub(super) fn run(session: &Session, args: &args::Status) -> Result<ExitCode, Failure> {
+    loop {
+        let client = match session.running_client() {
+            Ok(client) => client,
+            Err(failure) if failure.code == Code::NoDaemon => return no_daemon(session, args),
+            Err(failure) => return Err(failure),
+        };
+        let status: StatusJson = session.block_on(client.get("/v1/status"))?;
+        if args.json {
+            output::json(&status)?;
+        } else {
+            output::line(&text(&status))?;
+        }
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        output::line("")?;
+        session.block_on(tokio::time::sleep(WATCH_EVERY));
+    }
+}
+
+/// What can be told without a daemon: the files.
+fn no_daemon(session: &Session, args: &args::Status) -> Result<ExitCode, Failure> {
+    let paths = &session.paths;
+    let bytes = std::fs::metadata(&paths.database).map(|meta| meta.len()).ok();
+    if args.json {
+        output::json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "protocol": crate::api::PROTOCOL,
+            "healthy": false,
+            "problems": [{
+                "code": "no_daemon",
+                "message": "no daemon runs",
+                "next_step": "start it with `memtide up`",
+            }],
+            "daemon": null,
+            "store": {"path": paths.database.display().to_string(), "bytes": bytes},
+            "socket": paths.socket.display().to_string(),
+            "config": paths.config_file.display().to_string(),
+        }))?;
+    } else {
+        output::line("daemon       not running (start it with `memtide up`)")?;
+        let size = bytes.map_or_else(|| "not there yet".to_owned(), megabytes);
+        output::line(&format!("database     {} ({size})", paths.database.display()))?;
+        output::line(&format!("socket       {}", paths.socket.display()))?;
+        output::line(&format!("config       {}", paths.config_file.display()))?;
+        output::line(&format!("log          {}", paths.log_file.display()))?;
+    }
+    Ok(ExitCode::from(Code::NoDaemon as u8))
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+/// A status for people.
+pub(super) fn text(status: &StatusJson) -> String {
+    let mut lines = Vec::new();
+    lines.push(if status.healthy { "healthy".to_owned() } else { "NOT HEALTHY".to_owned() });
+    for problem in &status.problems {
+        lines.push(format!("  {}: {}", problem.code, problem.message));
+        lines.push(format!("  -> {}", problem.next_step));
+    }
+    let store = &status.store;
+    lines.push(format!(
+        "memories     {} ({} deleted), {}, acknowledged writes survive {}",
+        store.memories,
+        store.tombstones,
+        megabytes(store.bytes),
+        store.durability.replace('-', " ")
+    ));
+    let embedder = &status.embedder;
+    let waiting = if embedder.pending == 0 {
+        String::new()
+    } else {
+        format!(", {} waiting for a vector", embedder.pending)
+    };
+    lines.push(format!("search       {} is {}{waiting}", embedder.model, embedder.state));
+    lines.push(replication(status));
+    let daemon = &status.daemon;
+    lines.push(format!(
+        "daemon       pid {}, up {}, {} resident, started by {}",
+        daemon.pid,
+        duration(daemon.uptime_s),
+        megabytes(daemon.rss_bytes),
+        daemon.started_by
+    ));
+    lines.push(format!("database     {}", store.path));
+    lines.push(format!("socket       {}", daemon.socket));
+    lines.join("\n")
+}
+
+fn replication(status: &StatusJson) -> String {
+    let replication = &status.replication;
+    if replication.state == "unlinked" {
+        return "cloud        not linked (see `memtide cloud --help`)".to_owned();
+    }
+    let outbox = &replication.outbox;
+    let mut line = format!("cloud        {}, {}", replication.mode, replication.state);
+    if outbox.pending == 0 {
+        line.push_str(", everything is there");
+    } else {
+        line.push_str(&format!(", {} duties pending", outbox.pending));
+    }
+    for (n, what) in [
+        (outbox.parked, "parked"),
+        (outbox.waiting_for_embedding, "waiting for a vector"),
+        (outbox.conflicts, "in conflict"),
+    ] {
+        if n > 0 {
+            line.push_str(&format!(", {n} {what}"));
+        }
+    }
+    if let Some(age) = outbox.oldest_pending_age_s {
+        // Whole seconds are enough for people.
+        line.push_str(&format!(", the oldest for {age:.0} s"));
+    }
+    line
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86400 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
+    }
+}
