@@ -3,6 +3,14 @@
 //! a real account. All must answer alike, but for the differences listed by name with their
 //! sources. So the emulator can't drift into wishful thinking.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of a test may end it"
+)]
+
 #[cfg(not(feature = "emulator"))]
 compile_error!("the conformance suite needs the feature `emulator`; cargo test turns it on");
 

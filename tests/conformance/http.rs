@@ -78,7 +78,7 @@ impl Account {
         let mut account =
             Self { name, runtime, client, base, token, database: String::new(), emulated };
         let made = account.json("POST", "d1/database", Some(json!({"name": NAME})));
-        account.database = made["result"]["uuid"].as_str().expect("a database's id").to_owned();
+        made["result"]["uuid"].as_str().expect("a database's id").clone_into(&mut account.database);
         let made = account.json("POST", "r2/buckets", Some(json!({"name": NAME})));
         assert_eq!(made["success"], true, "{made}");
         account

@@ -101,41 +101,45 @@ fn store_as_python(subject: &mut dyn Subject, hash: &str, tag: &str) -> Value {
 }
 
 pub fn cases() -> Vec<Case> {
+    [feeds(), swaps(), documents()].concat()
+}
+
+fn feeds() -> Vec<Case> {
+    vec![case(
+        "the Python service's writes move the feed and it still learns its ids",
+        |subject| {
+            set_up(subject);
+            let told = [("h1", "a"), ("h2", "a"), ("h3", "b")]
+                .map(|(hash, tag)| store_as_python(subject, hash, tag));
+            let stored = feed(subject);
+            let link = "INSERT OR IGNORE INTO memory_tags (memory_id, tag_id) SELECT ?, id FROM tags WHERE name = ?";
+            // The link exists already: ignored, so nothing moves. The next one is new.
+            subject.d1(&[ask_with(link, json!([1, "a"]))]).unwrap();
+            let unmoved = feed(subject) == stored;
+            subject.d1(&[ask_with(link, json!([1, "b"]))]).unwrap();
+            prepare(subject, &["UPDATE memories SET deleted_at = 2.5 WHERE content_hash = 'h2'"]);
+            let moved = feed(subject);
+            prepare(subject, &["DELETE FROM memories WHERE content_hash = 'h1'"]);
+            let heads = row(
+                subject,
+                "SELECT count(*) n, max(seq) s, max(length(n)) l FROM mt_heads",
+                json!([]),
+            );
+            json!([told, stored, unmoved, moved, feed(subject), heads])
+        },
+        json!([
+            [1, 2, 3],
+            [{"seq": 2, "id": "h1"}, {"seq": 4, "id": "h2"}, {"seq": 6, "id": "h3"}],
+            true,
+            [{"seq": 6, "id": "h3"}, {"seq": 7, "id": "h1"}, {"seq": 8, "id": "h2"}],
+            [{"seq": 6, "id": "h3"}, {"seq": 8, "id": "h2"}, {"seq": 9, "id": "h1"}],
+            {"n": 9, "s": 9, "l": 16},
+        ]),
+    )]
+}
+
+fn swaps() -> Vec<Case> {
     vec![
-        case(
-            "the Python service's writes move the feed and it still learns its ids",
-            |subject| {
-                set_up(subject);
-                let told = [("h1", "a"), ("h2", "a"), ("h3", "b")]
-                    .map(|(hash, tag)| store_as_python(subject, hash, tag));
-                let stored = feed(subject);
-                let link = "INSERT OR IGNORE INTO memory_tags (memory_id, tag_id) SELECT ?, id FROM tags WHERE name = ?";
-                // The link exists already: ignored, so nothing moves. The next one is new.
-                subject.d1(&[ask_with(link, json!([1, "a"]))]).unwrap();
-                let unmoved = feed(subject) == stored;
-                subject.d1(&[ask_with(link, json!([1, "b"]))]).unwrap();
-                prepare(
-                    subject,
-                    &["UPDATE memories SET deleted_at = 2.5 WHERE content_hash = 'h2'"],
-                );
-                let moved = feed(subject);
-                prepare(subject, &["DELETE FROM memories WHERE content_hash = 'h1'"]);
-                let heads = row(
-                    subject,
-                    "SELECT count(*) n, max(seq) s, max(length(n)) l FROM mt_heads",
-                    json!([]),
-                );
-                json!([told, stored, unmoved, moved, feed(subject), heads])
-            },
-            json!([
-                [1, 2, 3],
-                [{"seq": 2, "id": "h1"}, {"seq": 4, "id": "h2"}, {"seq": 6, "id": "h3"}],
-                true,
-                [{"seq": 6, "id": "h3"}, {"seq": 7, "id": "h1"}, {"seq": 8, "id": "h2"}],
-                [{"seq": 6, "id": "h3"}, {"seq": 8, "id": "h2"}, {"seq": 9, "id": "h1"}],
-                {"n": 9, "s": 9, "l": 16},
-            ]),
-        ),
         case(
             "a push swaps what it expected and leaves the rest",
             |subject| {
@@ -213,6 +217,11 @@ pub fn cases() -> Vec<Case> {
             },
             json!([{"id": "h2", "seq": 2}]),
         ),
+    ]
+}
+
+fn documents() -> Vec<Case> {
+    vec![
         case(
             "five hundred rows of a megabyte come through one parameter",
             |subject| {
