@@ -373,7 +373,7 @@ mod tests {
         };
         assert_eq!(header(RetryAfter::Absent), None);
         assert_eq!(header(RetryAfter::Seconds(7)).as_deref(), Some("7"));
-        let date = header(RetryAfter::Date(Duration::from_secs(60)));
+        let date = header(RetryAfter::Date(Duration::from_mins(1)));
         assert_eq!(date.as_deref(), Some("Sun, 06 Nov 1994 08:50:37 GMT"));
     }
 }

@@ -22,7 +22,8 @@ use database::{Ask, Database, Ran};
 use http::{Method, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// The databases of an account.
 pub(super) struct Databases {
@@ -143,6 +144,10 @@ impl Databases {
         }
         let uuid = chance.uuid();
         let file = self.folder.as_ref().map(|folder| folder.join(format!("{uuid}.sqlite")));
+        if let Some(file) = &file {
+            fresh(file)
+                .map_err(|error| Failure::new(500, 7500, format!("{}: {error}", file.display())))?;
+        }
         let made =
             Database::create(&uuid, name, now, file.as_deref(), self.limits.d1_database_bytes);
         self.list.push(made.map_err(|error| Failure::new(500, 7500, error.to_string()))?);
@@ -226,6 +231,17 @@ impl Databases {
             "previous_bookmark": before,
             "message": "Database restored successfully",
         })))
+    }
+}
+
+/// Makes room for a database's file: the same seed gives the same id again.
+fn fresh(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
