@@ -58,8 +58,12 @@ pub(super) fn ruled(
 ) -> (Cloudflare, Arc<Ruled>, Arc<Standing>) {
     let transport = Arc::new(Ruled { rule: Box::new(rule), seen: Mutex::default() });
     let clock = Arc::new(Standing(AtomicI64::new(NOW.0)));
-    let remote =
-        Cloudflare::new(Arc::clone(&transport) as _, "acc", Arc::clone(&clock) as _, Budget::default());
+    let remote = Cloudflare::new(
+        Arc::clone(&transport) as _,
+        "acc",
+        Arc::clone(&clock) as _,
+        Budget::default(),
+    );
     (remote, transport, clock)
 }
 

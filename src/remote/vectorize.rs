@@ -17,7 +17,7 @@ pub const DELETE_MAX: usize = 100;
 /// The code of an index name that is taken.
 const DUPLICATE_NAME: i64 = 3002;
 /// How long an upload of up to 30 MB may take.
-const UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
+const UPLOAD_DEADLINE: Duration = Duration::from_mins(2);
 
 /// One index.
 #[derive(Debug, Clone)]
