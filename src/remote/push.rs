@@ -15,7 +15,7 @@
 //! A dead memory keeps its row, which says when it was deleted; where there is no row, `mt_entry`
 //! alone holds the tombstone.
 
-use super::d1::{Statement, StatementResult};
+use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
@@ -244,6 +244,19 @@ impl PushBatch {
         let losers = self.ids.iter().copied().filter(|id| !ids.contains(id)).collect();
         Ok(PushAnswer { winners: won, losers, cloud: read_anchor(anchor, check)? })
     }
+}
+
+/// Pushes one batch.
+///
+/// # Errors
+/// The batch as a whole was refused and changed nothing, or its answer was lost.
+pub async fn push(
+    d1: &D1,
+    batch: &PushBatch,
+    anchor: Option<&Anchor>,
+) -> Result<PushAnswer, RemoteError> {
+    let results = d1.batch(&batch.statements(anchor)).await?;
+    batch.read(anchor, &results)
 }
 
 /// The newest position that a device knows, and its mark.

@@ -44,8 +44,7 @@ async fn ready() -> D1 {
 async fn push_with(d1: &D1, rows: &[PushRow], anchor: Option<&Anchor>) -> PushAnswer {
     let (batches, oversized) = split(rows);
     assert_eq!((batches.len(), oversized.len()), (1, 0));
-    let results = d1.batch(&batches[0].statements(anchor)).await.expect("applied");
-    let answer = batches[0].read(anchor, &results).expect("readable");
+    let answer = super::push(d1, &batches[0], anchor).await.expect("applied");
     assert!(all(d1, "SELECT * FROM mt_stage").await.is_empty(), "the stage is empty again");
     answer
 }
@@ -71,8 +70,7 @@ async fn all(d1: &D1, sql: &'static str) -> Vec<Vec<Value>> {
 }
 
 async fn fetched(d1: &D1, id: MemoryId) -> RemoteEntry {
-    let results = d1.batch(&fetch::statements(&[id], None)).await.expect("fetched");
-    fetch::read(None, &results).expect("readable").0.remove(0)
+    fetch::fetch(d1, &[id], None).await.expect("fetched").0.remove(0)
 }
 
 async fn tags_of(d1: &D1, text: &str) -> Vec<String> {
@@ -254,8 +252,8 @@ async fn a_database_that_was_put_back_is_noticed() {
     execute(&d1, "UPDATE mt_heads SET n = 'other' WHERE seq = 1", &[]).await;
     assert!(!push_with(&d1, &[row("z", 0)], Some(&anchor)).await.cloud.anchor_holds);
     execute(&d1, "DELETE FROM mt_heads WHERE seq = 1", &[]).await;
-    let results = d1.batch(&fetch::statements(&[won.id], Some(&anchor))).await.expect("fetched");
-    let (_, check) = fetch::read(Some(&anchor), &results).expect("readable");
+    let fetched = fetch::fetch(&d1, &[won.id], Some(&anchor)).await;
+    let (_, check) = fetched.expect("fetched");
     assert!(!check.anchor_holds);
     assert_eq!(check.database.as_deref(), Some("uuid-1"));
 }
@@ -270,8 +268,7 @@ async fn states_beyond_the_answers_room_come_without_their_text() {
         push(&d1, std::slice::from_ref(one)).await;
     }
     let ids: Vec<MemoryId> = big.iter().map(|row| row.id).collect();
-    let results = d1.batch(&fetch::statements(&ids, None)).await.expect("fetched");
-    let (found, _) = fetch::read(None, &results).expect("readable");
+    let (found, _) = fetch::fetch(&d1, &ids, None).await.expect("fetched");
     let cut: Vec<bool> = found.iter().map(RemoteEntry::is_cut).collect();
     assert_eq!(cut, [false, false, false, false, true]);
     assert_eq!(found[4].state_bytes, 1_000_000);
