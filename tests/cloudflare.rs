@@ -1,5 +1,10 @@
 //! The Cloudflare client against the emulated account, over real HTTP: set-up, permissions, push,
 //! and every fault that an answer can have.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
 
 #[path = "cloudflare/faults.rs"]
 mod faults;
@@ -126,9 +131,9 @@ fn row(text: &str, expected_seq: i64) -> PushRow {
 /// Pushes rows that fit one batch.
 async fn push_rows(
     d1: &D1,
-    rows: &[PushRow],
+    memories: &[PushRow],
 ) -> Result<memtide::remote::push::PushAnswer, memtide::remote::error::RemoteError> {
-    let (batches, oversized) = split(rows);
+    let (batches, oversized) = split(memories);
     assert_eq!((batches.len(), oversized.len()), (1, 0));
     memtide::remote::push::push(d1, &batches[0], None).await
 }

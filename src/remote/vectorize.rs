@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((taken, mutation.id.as_deref()), (2, Some("m-1")));
         let seen = transport.seen.lock().expect("a lock").clone();
         assert_eq!(seen[0].0, "POST /accounts/acc/vectorize/v2/indexes/memories/upsert");
-        assert_eq!(seen[0].1.iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert_eq!(seen[0].1.split(|byte| *byte == b'\n').count(), 3, "two lines, both ended");
     }
 
     #[tokio::test]

@@ -202,6 +202,18 @@ async fn a_tag_of_the_python_service_moves_the_feed_and_makes_an_older_push_lose
 }
 
 #[tokio::test]
+async fn a_row_that_the_service_restored_names_our_vector_again() {
+    let d1 = ready().await;
+    push(&d1, &[row("x", 0)]).await;
+    execute(&d1, "UPDATE memories SET vector_id = 'restore-1', r2_key = 'k', deleted_at = 1", &[])
+        .await;
+    push(&d1, &[row("x", 2)]).await;
+    let sql = "SELECT vector_id AS c0, r2_key AS c1, deleted_at AS c2 FROM memories";
+    let id = MemoryId::of("x").to_string();
+    assert_eq!(all(&d1, sql).await, [[id.into(), Value::Null, Value::Null]]);
+}
+
+#[tokio::test]
 async fn the_dead_keep_their_row_and_get_none() {
     let d1 = ready().await;
     push(&d1, &[row("x", 0)]).await;
