@@ -1,4 +1,52 @@
 //! memtide: a local-first memory for AI agents.
+//!
+//! One binary in three roles. `memtide daemon` owns the database and everything that runs in the
+//! background. `memtide mcp` is the front-end that an agent's client starts: it holds no state and
+//! speaks to the daemon's socket. `memtide status` and its siblings are the command line, which speaks to
+//! the same socket.
+//!
+//! # Floors
+//!
+//! A module uses lower floors only; a test holds it (`tests/house.rs`, which has the list).
+//!
+//! ```text
+//!  4  assembly    main  cli  daemon  bench              wires everything, owns no rule
+//!  3  doors       api (server, client)  mcp             words in, words out
+//!  2  engine      service (store + embed)   replicate (store + remote)
+//!  1  devices     store   embed   remote   config   secrets   emulator      one outside thing each
+//!  0  vocabulary  model   clock   backoff   shutdown    no outside thing
+//! ```
+//!
+//! # The way of a write
+//!
+//! ```text
+//! client -> mcp -> api -> service
+//!    1  model::draft    every limit is checked; a refusal names the limit and the value
+//!    2  store           one transaction: memory and registers, tags, words, the duty to embed,
+//!                       the duties to the cloud                        <- durable from here on
+//!    3  hints           to the embedder and the replicator; they may be lost, the tables are the truth
+//! <- id, generation
+//! service::pump   texts that wait -> embedder -> vectors, one transaction
+//! replicate       duties that are due -> plan -> bucket, row, vector -> settled at their generation
+//! ```
+//!
+//! # The way of a read
+//!
+//! ```text
+//! client -> mcp -> api -> service
+//!    1  embed           the query's vector, from the cache or the model
+//!    2  store           one snapshot: candidates by meaning and by words, filters inside, one ranking
+//! <- hits, and what they may not know yet
+//! ```
+//!
+//! A read never touches the network, never waits for the writer, never writes.
+//!
+//! # Threads
+//!
+//! `store-writer` and `store-reader-N` own SQLite connections, `embed` owns the model; they take jobs from
+//! bounded inboxes and answer through oneshots. tokio runs the API, the replicator and the timers. There
+//! is no event bus and no channel between the service and the replicator: they share the outbox
+//! table and a wake-up.
 
 pub mod backoff;
 pub mod clock;

@@ -51,8 +51,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                 "send UTF-8 text",
             )
         })?;
-        serde_json::from_str(text)
-            .map(Self)
-            .map_err(|error| ApiError::bad_request(format!("the request is not understood: {error}")))
+        serde_json::from_str(text).map(Self).map_err(|error| {
+            ApiError::bad_request(format!("the request is not understood: {error}"))
+        })
     }
 }

@@ -113,13 +113,10 @@ impl From<StoreError> for ApiError {
                 error,
                 "look it up with `memtide list` or `memtide search`",
             ),
-            StoreError::Ambiguous { count, .. } => Self::new(
-                StatusCode::CONFLICT,
-                "ambiguous_id",
-                error,
-                "give more digits of the id",
-            )
-            .with_details(json!({"count": count})),
+            StoreError::Ambiguous { count, .. } => {
+                Self::new(StatusCode::CONFLICT, "ambiguous_id", error, "give more digits of the id")
+                    .with_details(json!({"count": count}))
+            }
             StoreError::NoVersion { .. } => Self::new(
                 StatusCode::NOT_FOUND,
                 "no_version",
@@ -153,9 +150,12 @@ impl From<StoreError> for ApiError {
             StoreError::Newer { .. } => {
                 Self::new(internal, "database_newer", error, "install the newer memtide again")
             }
-            StoreError::Sqlite(_) => {
-                Self::new(internal, "internal", error, "this is a defect of memtide; please report it")
-            }
+            StoreError::Sqlite(_) => Self::new(
+                internal,
+                "internal",
+                error,
+                "this is a defect of memtide; please report it",
+            ),
         }
     }
 }

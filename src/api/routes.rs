@@ -5,10 +5,10 @@ use super::error::ApiError;
 use super::server::Doors;
 use super::wire::{
     DeleteAnswer, DeleteRequest, EntryJson, FilterJson, Freshness, HistoryAnswer, HitJson,
-    ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer, RetryRequest, SearchAnswer,
-    SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer, UpdateRequest, VersionJson, Why,
+    ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer, RetryRequest,
+    SearchAnswer, SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer, UpdateRequest,
+    VersionJson, Why,
 };
-use crate::clock::Micros;
 use crate::embed::manifest::Model;
 use crate::model::draft::{Author, Draft, Patch};
 use crate::model::filter::Filter;
@@ -70,7 +70,10 @@ pub(super) async fn store(
     Ok(Json(doors.service.store_memory(draft).await?.into()))
 }
 
-pub(super) async fn list(State(doors): State<Doors>, RawQuery(query): RawQuery) -> Answer<ListAnswer> {
+pub(super) async fn list(
+    State(doors): State<Doors>,
+    RawQuery(query): RawQuery,
+) -> Answer<ListAnswer> {
     let mut words = FilterJson::default();
     let (mut page, mut page_size) = (1, 20);
     for (key, value) in query_pairs(query.as_deref().unwrap_or_default()) {
@@ -263,11 +266,11 @@ pub(super) async fn search(
             why: Why { cosine: hit.cosine, bm25: hit.bm25, matched: hit.matched },
         })
         .collect();
-    let last_pull = doors.last_pull_at();
+    // Nothing is pulled from other devices, so there is no watermark to tell.
     let freshness = Freshness {
         pending_embeddings: found.pending_embeddings,
-        last_pull_at: last_pull.map(Micros::to_rfc3339),
-        watermark_age_s: last_pull.map(|at| doors.service.clock().now().since(at).as_secs_f64()),
+        last_pull_at: None,
+        watermark_age_s: None,
     };
     Ok(Json(SearchAnswer {
         hits,
@@ -316,11 +319,8 @@ pub(super) async fn outbox(
     let parked = query_pairs(query.as_deref().unwrap_or_default())
         .iter()
         .any(|(key, value)| key == "parked" && matches!(value.as_str(), "true" | "1" | ""));
-    let entries = doors
-        .service
-        .store()
-        .read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX))
-        .await?;
+    let entries =
+        doors.service.store().read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX)).await?;
     Ok(Json(OutboxAnswer { entries: entries.into_iter().map(EntryJson::from).collect() }))
 }
 

@@ -62,11 +62,6 @@ impl DoorParts {
     pub(super) fn stop(&self) {
         self.stopper.advance(Phase::Draining);
     }
-
-    /// When other devices' writes were last fetched: never, as long as nothing is pulled.
-    pub(super) fn last_pull_at(&self) -> Option<Micros> {
-        None
-    }
 }
 
 /// All routes.
@@ -75,10 +70,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/memories", post(routes::store).get(routes::list))
         .route("/v1/memories/delete", post(routes::delete_many))
-        .route(
-            "/v1/memories/{id}",
-            get(routes::get).patch(routes::update).delete(routes::delete),
-        )
+        .route("/v1/memories/{id}", get(routes::get).patch(routes::update).delete(routes::delete))
         .route("/v1/memories/{id}/history", get(routes::history))
         .route("/v1/memories/{id}/restore", post(routes::restore))
         .route("/v1/search", post(routes::search))

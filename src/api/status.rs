@@ -326,7 +326,10 @@ fn problems(
     if stats.unembeddable > 0 {
         problems.push(problem(
             "unembeddable",
-            format!("{} memories could not be embedded: they are found by words only", stats.unembeddable),
+            format!(
+                "{} memories could not be embedded: they are found by words only",
+                stats.unembeddable
+            ),
             "see the log; they are tried again when the daemon starts",
         ));
     }

@@ -18,7 +18,7 @@ pub struct Args {
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
-    /// Folder of the database (default: $MEMTIDE_DATA_DIR, else the system's data folder)
+    /// Folder of the database (default: `MEMTIDE_DATA_DIR`, else the system's data folder)
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Don't start a daemon when none runs

@@ -24,16 +24,17 @@ pub(super) fn run(session: &Session, args: &args::Daemon) -> Result<ExitCode, Fa
         .init();
     let is_background = args.started_by == args::StartedBy::Client
         || !std::io::IsTerminal::is_terminal(&std::io::stdout());
-    let started_by = if process_env("INVOCATION_ID").is_some() && process_env("NOTIFY_SOCKET").is_some() {
-        "systemd"
-    } else {
-        match args.started_by {
-            args::StartedBy::User => "user",
-            args::StartedBy::Systemd => "systemd",
-            args::StartedBy::Launchd => "launchd",
-            args::StartedBy::Client => "client",
-        }
-    };
+    let started_by =
+        if process_env("INVOCATION_ID").is_some() && process_env("NOTIFY_SOCKET").is_some() {
+            "systemd"
+        } else {
+            match args.started_by {
+                args::StartedBy::User => "user",
+                args::StartedBy::Systemd => "systemd",
+                args::StartedBy::Launchd => "launchd",
+                args::StartedBy::Client => "client",
+            }
+        };
     let embedder_options = session.embedder_options()?;
     let options = DaemonOptions {
         paths: session.paths.clone(),

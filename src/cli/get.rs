@@ -12,6 +12,10 @@ pub(super) fn run(session: &Session, args: &args::OneId) -> Result<ExitCode, Fai
     let client = session.client()?;
     let path = format!("/v1/memories/{}", path_segment(&args.id));
     let memory: MemoryJson = session.block_on(client.get(&path))?;
-    if args.json { output::json(&memory)? } else { output::line(&output::memory(&memory))? }
+    if args.json {
+        output::json(&memory)?;
+    } else {
+        output::line(&output::memory(&memory))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -47,7 +47,11 @@ fn list(session: &Session, args: &args::JsonOnly) -> Result<(), Failure> {
         } else {
             let mark = if is_chosen { "*" } else { " " };
             let here = if is_here { "here" } else { "not fetched" };
-            output::line(&format!("{mark} {:<20} {:>4} dimensions  {here}", model.name, model.dims()))?;
+            output::line(&format!(
+                "{mark} {:<20} {:>4} dimensions  {here}",
+                model.name,
+                model.dims()
+            ))?;
         }
     }
     Ok(())
@@ -112,8 +116,9 @@ impl Bars {
     fn show(&self, file: &str, done: u64, total: u64) {
         let mut bars = self.by_file.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = bars.entry(file.to_owned()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{msg:32} {bar:30} {bytes}/{total_bytes} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template("{msg:32} {bar:30} {bytes}/{total_bytes} {eta}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
             self.all.add(ProgressBar::new(total).with_style(style).with_message(file.to_owned()))
         });
         bar.set_length(total);

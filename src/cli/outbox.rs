@@ -25,7 +25,8 @@ pub(super) fn run(session: &Session, command: args::Outbox) -> Result<ExitCode, 
         }
         args::Outbox::Retry(args) => {
             let request = RetryRequest { ids: args.ids, all: args.all };
-            let answer: RetryAnswer = session.block_on(client.post("/v1/outbox/retry", &request))?;
+            let answer: RetryAnswer =
+                session.block_on(client.post("/v1/outbox/retry", &request))?;
             if args.json {
                 output::json(&answer)?;
             } else {

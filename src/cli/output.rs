@@ -37,8 +37,9 @@ pub(super) fn note(text: &str) {
 /// Standard input is no terminal, so that nobody can answer.
 pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(format!("{question} needs a confirmation"))
-            .with_hint("repeat with --yes"));
+        return Err(
+            Failure::new(format!("{question} needs a confirmation")).with_hint("repeat with --yes")
+        );
     }
     let mut err = std::io::stderr().lock();
     write!(err, "{question} [y/N] ")?;
@@ -51,8 +52,13 @@ pub(super) fn confirm(question: &str) -> Result<bool, Failure> {
 /// The start of a text on one line, without control characters: text from elsewhere must not move the
 /// cursor of the terminal.
 pub(super) fn preview(text: &str) -> String {
-    let mut flat: String =
-        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
+    let mut flat: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .collect();
     if flat.chars().count() > PREVIEW_CHARS {
         flat = flat.chars().take(PREVIEW_CHARS - 1).collect();
         flat.push('…');

@@ -13,6 +13,10 @@ pub(super) fn run(session: &Session, args: &args::Restore) -> Result<ExitCode, F
     let path = format!("/v1/memories/{}/restore", path_segment(&args.id));
     let request = RestoreRequest { version: args.version };
     let memory: MemoryJson = session.block_on(client.post(&path, &request))?;
-    if args.json { output::json(&memory)? } else { output::line(&memory.id)? }
+    if args.json {
+        output::json(&memory)?;
+    } else {
+        output::line(&memory.id)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -20,12 +20,45 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a daemon that another command starts gets of the environment. No credential is among it: it
 /// reads its own.
 const PASSED_ON: &[&str] = &[
-    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR",
-    "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "MEMTIDE_DATA_DIR",
-    "MEMTIDE_CONFIG", "MEMTIDE_MODEL_DIR", "MEMTIDE_SOCKET", "MEMTIDE_LOG", "HF_ENDPOINT",
-    "ORT_DYLIB_PATH", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
-    "ALL_PROXY", "all_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CONFIG_FILE", "PIP_INDEX_URL",
-    "PIP_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "VIRTUAL_ENV", "PYENV_VERSION", "RUST_BACKTRACE",
+    "HOME",
+    "LOGNAME",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "XDG_RUNTIME_DIR",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "MEMTIDE_DATA_DIR",
+    "MEMTIDE_CONFIG",
+    "MEMTIDE_MODEL_DIR",
+    "MEMTIDE_SOCKET",
+    "MEMTIDE_LOG",
+    "HF_ENDPOINT",
+    "ORT_DYLIB_PATH",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "PIP_CONFIG_FILE",
+    "PIP_INDEX_URL",
+    "PIP_CERT",
+    "PIP_PROXY",
+    "PIP_TRUSTED_HOST",
+    "VIRTUAL_ENV",
+    "PYENV_VERSION",
+    "RUST_BACKTRACE",
 ];
 
 /// The start of every subcommand.
@@ -81,7 +114,8 @@ impl Session {
         let model = Model::named(&embedding.model).map_err(Failure::new)?;
         let mut options = EmbedderOptions::new(model, self.paths.model_dir.clone());
         options.library.clone_from(&embedding.runtime_library);
-        options.beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+        options.beside =
+            std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
         options.threads = embedding.threads;
         Ok(options)
     }

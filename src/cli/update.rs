@@ -20,6 +20,10 @@ pub(super) fn run(session: &Session, args: args::Update) -> Result<ExitCode, Fai
     let client = session.client()?;
     let path = format!("/v1/memories/{}", path_segment(&args.id));
     let memory: MemoryJson = session.block_on(client.patch(&path, &request))?;
-    if args.json { output::json(&memory)? } else { output::line(&memory.id)? }
+    if args.json {
+        output::json(&memory)?;
+    } else {
+        output::line(&memory.id)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

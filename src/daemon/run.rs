@@ -93,9 +93,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         () = shutdown.reached(Phase::Stopping) => {}
     }
     stopper.advance(Phase::Stopping);
-    let ended = tokio::time::timeout(TASKS_TIMEOUT, async {
-        while tasks.join_next().await.is_some() {}
-    });
+    let ended =
+        tokio::time::timeout(TASKS_TIMEOUT, async { while tasks.join_next().await.is_some() {} });
     if ended.await.is_err() {
         tracing::warn!("background work cut off; what it left undone is in the tables");
     }

@@ -68,7 +68,7 @@ pub fn write(state: &State) -> String {
     serde_json::to_string(&written).unwrap_or_default()
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// The text is damaged, or of a newer form.

@@ -31,12 +31,7 @@ impl SearchAsk {
     ///
     /// # Errors
     /// The query is empty or too long, or `limit` is out of range.
-    pub fn check(
-        query: String,
-        mode: Mode,
-        filter: Filter,
-        limit: i64,
-    ) -> Result<Self, Refusal> {
+    pub fn check(query: String, mode: Mode, filter: Filter, limit: i64) -> Result<Self, Refusal> {
         if query.trim().is_empty() {
             return Err(Refusal::QueryEmpty);
         }

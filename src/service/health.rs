@@ -20,7 +20,9 @@ impl Health {
         let mut faults = self.lock();
         match error {
             None => faults.write = None,
-            Some(StoreError::Corrupt(what)) => faults.damage = Some(format!("the database file is damaged: {what}")),
+            Some(StoreError::Corrupt(what)) => {
+                faults.damage = Some(format!("the database file is damaged: {what}"));
+            }
             Some(error) if error.is_storage_fault() => faults.write = Some(error.to_string()),
             Some(_) => {}
         }

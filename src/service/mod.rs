@@ -229,9 +229,9 @@ impl Service {
                 }
                 let wanted = ids.clone();
                 self.write(move |write| {
-                        wanted.iter().try_for_each(|id| memory::delete(write, id, &client))
-                    })
-                    .await?;
+                    wanted.iter().try_for_each(|id| memory::delete(write, id, &client))
+                })
+                .await?;
                 ids
             }
             DeleteAsk::Matching { filter, dry_run: true } => {
@@ -241,8 +241,7 @@ impl Service {
                     .await?);
             }
             DeleteAsk::Matching { filter, dry_run: false } => {
-                self.write(move |write| memory::delete_matching(write, &filter, &client))
-                    .await?
+                self.write(move |write| memory::delete_matching(write, &filter, &client)).await?
             }
         };
         for id in &ids {
@@ -335,8 +334,9 @@ impl Service {
             Ok(found) => Ok((Some(found.vector), ask.mode)),
             Err(error) if ask.mode == Mode::Semantic => Err(ServiceError::Embedder {
                 message: error.to_string(),
-                hint: "search with mode keyword or hybrid, or get the model with `memtide model pull`"
-                    .to_owned(),
+                hint:
+                    "search with mode keyword or hybrid, or get the model with `memtide model pull`"
+                        .to_owned(),
             }),
             Err(error) => {
                 tracing::debug!(%error, "searching by words");

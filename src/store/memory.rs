@@ -16,7 +16,7 @@ use crate::model::stamp::{DeviceId, Stamp};
 use crate::model::state::{Birth, Register, State};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params_from_iter};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What storing did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +84,8 @@ fn newborn(write: &Write<'_>, stamp: Stamp, draft: &Draft) -> State {
         text: Register::new(stamp, draft.text.body),
         kind: Register::new(stamp, DEFAULT_TYPE.to_owned()),
         superseded_by: Register::new(stamp, None),
-        tags: Default::default(),
-        metadata: Default::default(),
+        tags: BTreeMap::new(),
+        metadata: BTreeMap::new(),
         updated_at: write.now(),
     }
 }

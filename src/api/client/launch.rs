@@ -85,7 +85,10 @@ impl Launch {
             .map_err(LaunchError::Spawn)?;
         let said = first_line(&mut child);
         if said.as_deref() == Some(READY_LINE) {
-            return self.running().map(|s| (s, true)).ok_or(LaunchError::Late(self.log_file.clone()));
+            return self
+                .running()
+                .map(|s| (s, true))
+                .ok_or(LaunchError::Late(self.log_file.clone()));
         }
         // Another daemon may have won the lock and still be on its way.
         let policy = ConstantBuilder::default()
@@ -94,7 +97,9 @@ impl Launch {
         let is_beaten = said.as_deref() == Some(BEATEN_LINE);
         if is_beaten {
             let socket = (|| self.running().ok_or(())).retry(policy).call();
-            return socket.map(|s| (s, false)).map_err(|()| LaunchError::Late(self.log_file.clone()));
+            return socket
+                .map(|s| (s, false))
+                .map_err(|()| LaunchError::Late(self.log_file.clone()));
         }
         let _status = child.wait();
         Err(LaunchError::Died(log_since(&self.log_file, log_start)))
