@@ -14,9 +14,12 @@ use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use tokenizers::Encoding;
 
 /// Where the runtime looks for weights that lie outside the graph.
 const WEIGHTS_FOLDER_KEY: &str = "session.model_external_initializers_file_folder_path";
+/// Whether the runtime must leave the weights unpacked.
+const NO_PACKING_KEY: &str = "session.disable_prepacking";
 /// Marks at the two ends of a text take two places of the window.
 const MARKS: usize = 2;
 
@@ -53,6 +56,9 @@ pub enum LoadError {
     /// The runtime broke down.
     #[error("load the model {0}: {1}")]
     Panicked(&'static str, String),
+    /// It was loaded and gives no vectors.
+    #[error("try the model")]
+    Try(#[from] TextError),
 }
 
 impl LoadError {
@@ -79,15 +85,29 @@ pub enum TextError {
     NoDirection(usize),
 }
 
+/// What a model is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Short texts that someone waits for: the weights are packed for speed, and so many threads
+    /// compute one text together.
+    Queries {
+        /// Number of threads.
+        threads: usize,
+    },
+    /// Long texts that nobody waits for: the weights are used as they are mapped, on the thread
+    /// that asks. On long texts packing gains nothing.
+    Backlog,
+}
+
 /// A model in memory.
 pub struct Engine {
     text: TextEmbedding,
     model: &'static Model,
+    library: PathBuf,
 }
 
 impl Engine {
-    /// Loads `model` from `folder` with the runtime library at `library`; `threads` compute one
-    /// text together.
+    /// Loads `model` from `folder` with the runtime library at `library`.
     ///
     /// # Errors
     /// Files are missing or damaged, or the runtime refuses them.
@@ -95,7 +115,7 @@ impl Engine {
         model: &'static Model,
         folder: &ModelFolder,
         library: &Path,
-        threads: usize,
+        purpose: Purpose,
     ) -> Result<Self, LoadError> {
         for asset in [&model.weights, &model.tokenizer] {
             match folder.condition(asset)? {
@@ -106,12 +126,16 @@ impl Engine {
                 Condition::Damaged(how) => return Err(LoadError::Damaged(how)),
             }
         }
+        // Where a link leads: the runtime refuses weights that lie outside the folder it is given.
         let weights = folder.path_of(&model.weights);
-        let graph = graph::bert(&model.encoder, &Header::read(&weights)?, model.weights.name)?;
+        let weights =
+            fs::canonicalize(&weights).map_err(|source| LoadError::Io { path: weights, source })?;
+        let location = weights.file_name().unwrap_or_default().to_string_lossy();
+        let graph = graph::bert(&model.encoder, &Header::read(&weights)?, &location)?;
         let tokenizer = folder.path_of(&model.tokenizer);
         let tokenizer =
             fs::read(&tokenizer).map_err(|source| LoadError::Io { path: tokenizer, source })?;
-        let environment = runtime::load(library)?;
+        let runtime = runtime::load(library)?;
         // One text at a time leaves nothing for a pool of tokenizer threads to do.
         tokenizers::utils::parallelism::set_parallelism(false);
         let description = UserDefinedEmbeddingModel::new(graph, tokenizer_files(model, tokenizer))
@@ -120,22 +144,32 @@ impl Engine {
                 Pooling::Cls => fastembed::Pooling::Cls,
             });
         let weights_folder = weights.parent().unwrap_or(folder.root());
+        let (threads, no_packing) = match purpose {
+            Purpose::Queries { threads } => (threads, "0"),
+            Purpose::Backlog => (1, "1"),
+        };
         let options = InitOptionsUserDefined::new()
-            .with_environment(environment)
+            .with_environment(runtime.environment)
             .with_max_length(model.window)
             .with_intra_threads(threads)
+            .with_session_config(NO_PACKING_KEY, no_packing)
             .with_session_config(WEIGHTS_FOLDER_KEY, weights_folder.to_string_lossy());
         let text = catch_unwind(AssertUnwindSafe(|| {
             TextEmbedding::try_new_from_user_defined(description, options)
         }))
         .map_err(|panic| LoadError::Panicked(model.name, panic_text(panic.as_ref())))?
         .map_err(|source| LoadError::Refused(model.name, source))?;
-        Ok(Self { text, model })
+        Ok(Self { text, model, library: runtime.library })
     }
 
     /// The space of its vectors.
     pub fn space(&self) -> Space {
         self.model.space()
+    }
+
+    /// The runtime library that computes them.
+    pub fn library(&self) -> &Path {
+        &self.library
     }
 
     /// The vector of a query; what lies beyond the window is not read.
@@ -190,9 +224,11 @@ impl Engine {
         tokens: &mut Vec<Token>,
     ) -> Result<(), TextError> {
         let slice = text.get(piece.clone()).unwrap_or_default();
+        let bytes = slice.len();
         let encoding = self
             .encode_whole(slice)
-            .map_err(|error| TextError::Tokens(slice.len(), error.to_string()))?;
+            .map_err(|panic| TextError::Panicked(bytes, panic_text(panic.as_ref())))?
+            .map_err(|error| TextError::Tokens(bytes, error.to_string()))?;
         let mut word = None;
         let offsets = encoding.get_offsets().iter();
         for ((begin, end), of_word) in offsets.zip(encoding.get_word_ids()) {
@@ -205,12 +241,18 @@ impl Engine {
 
     /// Splits a text into all its tokens. The tokenizer is set to cut at the window, and what it
     /// cuts off is gone; a second one that doesn't cut would hold the vocabulary a second time.
-    fn encode_whole(&mut self, text: &str) -> tokenizers::Result<tokenizers::Encoding> {
+    fn encode_whole(&mut self, text: &str) -> std::thread::Result<tokenizers::Result<Encoding>> {
         let tokenizer = &mut self.text.tokenizer;
-        let truncation = tokenizer.get_truncation().cloned();
-        tokenizer.with_truncation(None)?;
-        let encoding = tokenizer.encode(text, false);
-        tokenizer.with_truncation(truncation)?;
+        let Some(truncation) = tokenizer.get_truncation().cloned() else {
+            return Ok(tokenizer.encode(text, false));
+        };
+        if let Some(limit) = tokenizer.get_truncation_mut() {
+            limit.max_length = usize::MAX;
+        }
+        let encoding = catch_unwind(AssertUnwindSafe(|| tokenizer.encode(text, false)));
+        if let Some(limit) = tokenizer.get_truncation_mut() {
+            *limit = truncation;
+        }
         encoding
     }
 }

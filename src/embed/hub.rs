@@ -22,13 +22,30 @@ const CONTINUATIONS: u32 = 5;
 pub enum HubError {
     /// No answer, or it broke off.
     #[error("no answer")]
-    Http(#[from] reqwest::Error),
+    Http(#[source] reqwest::Error),
     /// The hub refused.
     #[error("answered {0}")]
     Status(StatusCode),
     /// The bytes did not arrive.
     #[error(transparent)]
     Part(#[from] PartError),
+}
+
+impl From<reqwest::Error> for HubError {
+    /// Takes the address out: the sentence around it names the hub.
+    fn from(error: reqwest::Error) -> Self {
+        Self::Http(error.without_url())
+    }
+}
+
+/// The hub at `base` as a sentence may name it: without a name or a password.
+pub fn shown(base: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(base) else { return base.to_owned() };
+    if url.username().is_empty() && url.password().is_none() {
+        return base.to_owned();
+    }
+    let hidden = url.set_username("").and_then(|()| url.set_password(None));
+    hidden.map_or_else(|()| "with a password".to_owned(), |()| url.to_string())
 }
 
 /// An HTTP client for the hub at `base`, that trusts what the system trusts and uses the system's
@@ -73,7 +90,7 @@ pub async fn download(
         match transfer(client, &url, &mut part, asset, progress).await {
             Ok(()) => break,
             Err(HubError::Http(error)) if part.done() > before && continuations < CONTINUATIONS => {
-                tracing::debug!(error = %error.without_url(), done = part.done(), "download continued");
+                tracing::debug!(%error, done = part.done(), "download continued");
                 continuations += 1;
             }
             Err(error) => return Err(error),
@@ -218,6 +235,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_part_than_was_asked_for_is_not_taken() {
+        let done = download(vec![Answer::Elsewhere], FILE, b"sixteen").await;
+        assert!(matches!(done.got, Err(HubError::Status(StatusCode::PARTIAL_CONTENT))));
+        assert_eq!(done.steps, Vec::<u64>::new());
+    }
+
+    #[tokio::test]
     async fn a_part_of_another_file_never_gets_the_name() {
         let done = download(vec![Answer::Asked], FILE, b"SIXTEEN").await;
         assert!(matches!(done.got, Err(HubError::Part(PartError::Hash { .. }))), "{:?}", done.got);
@@ -235,6 +259,13 @@ mod tests {
         let shorter = download(vec![Answer::Asked], b"sixteen", b"").await;
         assert!(matches!(shorter.got, Err(HubError::Part(PartError::TooLong(7)))));
         assert_eq!((longer.condition, shorter.condition), (Condition::Missing, Condition::Missing));
+    }
+
+    #[test]
+    fn a_password_in_the_address_is_not_shown() {
+        assert_eq!(shown("https://me:secret@hub.example/a"), "https://hub.example/a");
+        assert_eq!(shown("https://token@hub.example"), "https://hub.example/");
+        assert_eq!(shown(DEFAULT_HUB), DEFAULT_HUB);
     }
 
     #[tokio::test]

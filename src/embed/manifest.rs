@@ -129,14 +129,25 @@ impl Model {
     }
 
     /// The model called `name`.
-    pub fn named(name: &str) -> Option<&'static Model> {
-        MODELS.iter().find(|model| model.name == name)
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn named(name: &str) -> Result<&'static Model, UnknownModel> {
+        MODELS.iter().find(|model| model.name == name).ok_or_else(|| UnknownModel {
+            name: name.to_owned(),
+            known: MODELS.iter().map(|model| model.name).collect::<Vec<_>>().join(", "),
+        })
     }
+}
 
-    /// The names of all models, for a sentence.
-    pub fn names() -> String {
-        MODELS.iter().map(|model| model.name).collect::<Vec<_>>().join(", ")
-    }
+/// A name that no model has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no model {name}; choose one of {known}")]
+pub struct UnknownModel {
+    /// The name.
+    pub name: String,
+    /// The names that there are.
+    pub known: String,
 }
 
 /// The library that runs the models, on one platform.
@@ -158,13 +169,11 @@ impl Runtime {
     /// The runtime of the platform this program was built for; `None` where no library is
     /// published (musl, Intel macOS and others).
     pub fn current() -> Option<&'static Runtime> {
-        let platform = if cfg!(all(target_os = "linux", target_env = "gnu")) {
-            format!("linux-{}", std::env::consts::ARCH)
-        } else {
-            format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
-        };
-        let no_library = cfg!(all(target_os = "linux", not(target_env = "gnu")));
-        RUNTIMES.iter().find(|runtime| !no_library && runtime.platform == platform)
+        if cfg!(all(target_os = "linux", not(target_env = "gnu"))) {
+            return None;
+        }
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        RUNTIMES.iter().find(|runtime| runtime.platform == platform)
     }
 }
 
@@ -369,6 +378,9 @@ mod tests {
         let model = Model::named(DEFAULT_MODEL).expect("the default is listed");
         assert_eq!(model.space().as_str(), "all-MiniLM-L6-v2@1110a243/mean/256/384/l2");
         assert_eq!(model.space().dims(), Some(model.dims()));
-        assert!(Model::named("all-MiniLM").is_none());
+        let error = Model::named("all-MiniLM").expect_err("cut short");
+        assert!(
+            error.to_string().ends_with("all-MiniLM-L6-v2, bge-small-en-v1.5, bge-base-en-v1.5")
+        );
     }
 }

