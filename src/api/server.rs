@@ -26,6 +26,8 @@ pub struct DoorParts {
     pub service: Service,
     /// How replication stands, asked at each status.
     pub progress: Box<dyn Fn() -> Progress + Send + Sync>,
+    /// What is being fetched for the embedder, or why that failed.
+    pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Zone in which dates and phrases are read.
     pub zone: jiff::tz::TimeZone,
     /// Mode of a search that names none.
