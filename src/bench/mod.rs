@@ -12,14 +12,12 @@ pub mod clients;
 pub mod search;
 pub mod startup;
 pub mod store;
-#[cfg(feature = "emulator")]
-pub mod sync;
 
 mod bare;
-mod fill;
+pub mod fill;
 mod front;
 mod process;
 mod spread;
 mod stopwatch;
-mod text;
+pub mod text;
 mod words;

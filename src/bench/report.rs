@@ -171,6 +171,11 @@ impl Report {
         self.notes.push(note.into());
     }
 
+    /// Notes how busy the machine is at the end.
+    pub fn finish(&mut self) {
+        self.machine.load_after = process::load();
+    }
+
     /// Tables for people, in a form that can be pasted into Markdown.
     pub fn to_text(&self) -> String {
         let load = |load: Option<f64>| load.map_or_else(|| "?".to_owned(), |load| load.to_string());

@@ -89,6 +89,8 @@ impl Rig {
         let data_dir = folder.path().join("data");
         let paths = Paths::locate(&|_| None, Some(&data_dir))?;
         paths.prepare()?;
+        // A benchmark measures what is here; it downloads nothing.
+        std::fs::write(&paths.config_file, "[embedding]\nfetch = \"never\"\n")?;
         let mut environment = bench.environment.clone();
         environment.push(("MEMTIDE_DATA_DIR".into(), data_dir.into()));
         environment.push(("MEMTIDE_MODEL_DIR".into(), bench.model_dir.clone().into()));

@@ -45,12 +45,6 @@ pub fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e7).round() / 1e4
 }
 
-/// The mean of `durations`; zero if there are none.
-pub fn mean(durations: &[Duration]) -> Duration {
-    let n = u32::try_from(durations.len()).unwrap_or(u32::MAX);
-    durations.iter().sum::<Duration>().checked_div(n).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,7 +57,6 @@ mod tests {
             (spread.n, spread.p50_ms, spread.p95_ms, spread.p99_ms, spread.max_ms),
             (200, 100.0, 190.0, 198.0, 200.0)
         );
-        assert_eq!(mean(&durations), Duration::from_micros(100_500));
     }
 
     #[test]
@@ -71,6 +64,5 @@ mod tests {
         let one = Spread::of(&[Duration::from_micros(1500)]);
         assert_eq!((one.n, one.p50_ms, one.p99_ms, one.max_ms), (1, 1.5, 1.5, 1.5));
         assert_eq!(Spread::of(&[]).p50_ms, 0.0);
-        assert_eq!(mean(&[]), Duration::ZERO);
     }
 }

@@ -5,7 +5,6 @@ use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
 use crate::bench::{clients, search, startup, store};
-use crate::config::process_env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -35,7 +34,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
             args::BenchKind::Search => search::run(&bench).await,
             args::BenchKind::Clients => clients::run(&bench).await,
             args::BenchKind::Startup => startup::run(&bench).await,
-            args::BenchKind::Sync => Err(anyhow::anyhow!("not here")),
+            args::BenchKind::Sync => sync(&bench).await,
         }
     });
     let mut report = report?;
@@ -46,4 +45,11 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
         output::line(&report.to_text())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(not(feature = "emulator"))]
+async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+    anyhow::bail!(
+        "this build has no emulated cloud to push to; run `cargo run --release --features emulator -- bench sync`"
+    )
 }

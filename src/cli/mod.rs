@@ -4,6 +4,7 @@
 pub mod args;
 
 mod about;
+mod bench;
 mod config;
 mod daemon;
 mod delete;
@@ -65,6 +66,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
+        Command::Bench(args) => bench::run(session, args),
         Command::Completions(args) => about::completions(&args),
         Command::Man => about::man(),
     }
