@@ -47,7 +47,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-#[cfg(not(feature = "emulator"))]
+
 async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
     anyhow::bail!(
         "this build has no emulated cloud to push to; run `cargo run --release --features emulator -- bench sync`"

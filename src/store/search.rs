@@ -146,15 +146,16 @@ fn by_words(
     let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
     let expression = Value::from(words.expression());
     let (sql, params) = if filter.is_empty() {
-        // Superseded and deleted memories are not in the index.
-        let sql = "SELECT rowid, -bm25(keyword) FROM keyword WHERE keyword MATCH ?
-                   ORDER BY rank LIMIT ?";
+        // Superseded and deleted memories are not in the index. `rank` is the BM25 that the rows were
+        // sorted by; asking for bm25() as well would count all words a second time.
+        let sql = "SELECT rowid, -rank FROM keyword WHERE keyword MATCH ? ORDER BY rank LIMIT ?";
         (sql.to_owned(), vec![expression, limit])
     } else {
+        // The plus keeps SQLite from asking the index anew for every memory that passes the filter.
         let select = Select::findable(filter);
         let sql = format!(
-            "SELECT keyword.rowid, -bm25(keyword) FROM keyword WHERE keyword MATCH ?
-               AND keyword.rowid IN (SELECT m.key FROM memory m WHERE {})
+            "SELECT keyword.rowid, -keyword.rank FROM keyword WHERE keyword MATCH ?
+               AND +keyword.rowid IN (SELECT m.key FROM memory m WHERE {})
              ORDER BY rank LIMIT ?",
             select.conditions
         );
