@@ -4,9 +4,12 @@
 pub mod args;
 
 mod about;
+mod cloud;
 mod config;
 mod daemon;
 mod delete;
+#[cfg(feature = "emulator")]
+mod demo;
 mod exit;
 mod export;
 mod failure;
@@ -62,9 +65,12 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Import(args) => import::run(session, &args),
+        Command::Cloud(command) => cloud::run(session, command),
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
+        #[cfg(feature = "emulator")]
+        Command::Demo => demo::run(session),
         Command::Completions(args) => about::completions(&args),
         Command::Man => about::man(),
     }
