@@ -1,0 +1,327 @@
+//! The batch that carries memories into the database: pure functions from rows to statements and
+//! from answers to winners.
+//!
+//! One batch is one transaction. The rows travel once, as one JSON text, into `mt_stage`, where they
+//! also keep the triggers quiet. A compare-and-swap for each memory then decides, once, who wins: a
+//! memory whose feed position is still the one that the sender knew. All further statements look at
+//! the list of winners only. A memory that lost is left exactly as it is; one that is sent again
+//! after its answer was lost loses too, and is found with its own state by [`super::fetch`]. So a
+//! batch may be repeated at any time.
+//!
+//! A living memory's row is written as the Python service reads it: both forms of the tags, the
+//! vector's id, the key of a body in R2 with its placeholder. A memory without tags gets none; the
+//! service shows those as `untagged` by itself, and a written `untagged` would come back as a tag.
+//! `updated_at` is the database's clock at the commit, as the service looks for changes by it.
+//! A dead memory keeps its row, which says when it was deleted; where there is no row, `mt_entry`
+//! alone holds the tombstone.
+
+use super::d1::{Statement, StatementResult};
+use super::error::{Product, RemoteError};
+use crate::clock::Micros;
+use crate::model::id::MemoryId;
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// Bytes of the JSON text of one batch; D1 takes 2,000,000 in one parameter.
+pub const BATCH_MAX_BYTES: usize = 1_500_000;
+/// Bytes of one memory's JSON from which its text belongs into R2.
+pub const ROW_MAX_BYTES: usize = 1_000_000;
+/// Living memories in one batch.
+pub const BATCH_MAX_MEMORIES: usize = 500;
+/// Dead memories in one batch: they write little.
+pub const BATCH_MAX_ENTRIES: usize = 2000;
+/// What one living memory weighs against dead ones.
+const LIVING_WEIGHT: usize = BATCH_MAX_ENTRIES / BATCH_MAX_MEMORIES;
+
+/// One memory as it is to be in the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushRow {
+    /// What names it.
+    pub id: MemoryId,
+    /// The feed position that the sender knows; 0 for a memory that isn't in the feed.
+    pub expected_seq: i64,
+    /// Whether it is alive. A dead one is written without its text, tags and metadata.
+    pub alive: bool,
+    /// The text, or [`placeholder`] where the body is in R2.
+    pub content: String,
+    /// The type.
+    pub memory_type: String,
+    /// Normalised tags.
+    pub tags: Vec<String>,
+    /// The metadata as a JSON object.
+    pub metadata_json: String,
+    /// When it was first stored.
+    pub created_at: Micros,
+    /// When it was deleted; `None` for a dead one means at the commit.
+    pub deleted_at: Option<Micros>,
+    /// The key of the body in R2.
+    pub r2_key: Option<String>,
+    /// Bytes of the text.
+    pub content_size: usize,
+    /// The state's text form.
+    pub state_text: String,
+    /// The state's digest.
+    pub digest: u64,
+}
+
+/// What stands in a row in place of a text that is in R2.
+pub fn placeholder(key: &str) -> String {
+    format!("[R2 Content: {key}]")
+}
+
+#[derive(Serialize)]
+struct Encoded<'a> {
+    /// Id.
+    h: String,
+    /// Expected position.
+    e: i64,
+    /// 1 if alive.
+    a: u8,
+    /// Text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    t: Option<&'a str>,
+    /// Type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k: Option<&'a str>,
+    /// Tags, one by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    g: Option<&'a [String]>,
+    /// Tags, joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gs: Option<String>,
+    /// Metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    m: Option<&'a str>,
+    /// First storage in microseconds, and as text.
+    c: i64,
+    ci: String,
+    /// Deletion in microseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    d: Option<i64>,
+    /// Key in R2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    r: Option<&'a str>,
+    /// Bytes of the text.
+    n: usize,
+    /// State.
+    s: &'a str,
+    /// Digest, as text.
+    x: String,
+}
+
+fn encode(row: &PushRow) -> String {
+    let live = row.alive;
+    let encoded = Encoded {
+        h: row.id.to_string(),
+        e: row.expected_seq,
+        a: u8::from(live),
+        t: live.then_some(&row.content),
+        k: live.then_some(&row.memory_type),
+        g: live.then_some(&row.tags),
+        gs: live.then(|| row.tags.join(",")),
+        m: live.then_some(&row.metadata_json),
+        c: row.created_at.0,
+        ci: row.created_at.to_rfc3339(),
+        d: if live { None } else { row.deleted_at.map(|at| at.0) },
+        r: if live { row.r2_key.as_deref() } else { None },
+        n: row.content_size,
+        s: &row.state_text,
+        x: row.digest.to_string(),
+    };
+    serde_json::to_string(&encoded).unwrap_or_default()
+}
+
+/// Bytes that a row takes in a batch. From [`ROW_MAX_BYTES`] on its text belongs into R2.
+pub fn encoded_bytes(row: &PushRow) -> usize {
+    encode(row).len()
+}
+
+/// Memories that go in one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushBatch {
+    /// Which memories, in the order in which they take their positions.
+    pub ids: Vec<MemoryId>,
+    json: String,
+    has_living: bool,
+    has_dead: bool,
+}
+
+/// A memory that no request can carry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the memory {id} takes {bytes} bytes in the cloud database, the limit is {BATCH_MAX_BYTES}: shorten its metadata or tags, or let its text go to an R2 bucket")]
+pub struct Oversized {
+    /// Which memory.
+    pub id: MemoryId,
+    /// Bytes that it takes.
+    pub bytes: usize,
+}
+
+/// Divides rows into batches, keeping their order.
+pub fn split(rows: &[PushRow]) -> (Vec<PushBatch>, Vec<Oversized>) {
+    let mut batches: Vec<PushBatch> = Vec::new();
+    let mut oversized = Vec::new();
+    let mut open: Option<(PushBatch, usize)> = None;
+    for row in rows {
+        let text = encode(row);
+        if text.len() + 2 > BATCH_MAX_BYTES {
+            oversized.push(Oversized { id: row.id, bytes: text.len() });
+            continue;
+        }
+        let weight = if row.alive { LIVING_WEIGHT } else { 1 };
+        let fits = open.as_ref().is_some_and(|(batch, used)| {
+            used + weight <= BATCH_MAX_ENTRIES && batch.json.len() + text.len() + 2 <= BATCH_MAX_BYTES
+        });
+        if !fits {
+            batches.extend(open.take().map(|(batch, _)| batch.closed()));
+        }
+        let (batch, used) = open.get_or_insert_with(|| (PushBatch::open(), 0));
+        batch.add(row, &text);
+        *used += weight;
+    }
+    batches.extend(open.map(|(batch, _)| batch.closed()));
+    (batches, oversized)
+}
+
+impl PushBatch {
+    fn open() -> Self {
+        Self { ids: Vec::new(), json: "[".to_owned(), has_living: false, has_dead: false }
+    }
+
+    fn add(&mut self, row: &PushRow, text: &str) {
+        if !self.ids.is_empty() {
+            self.json.push(',');
+        }
+        self.json.push_str(text);
+        self.ids.push(row.id);
+        self.has_living |= row.alive;
+        self.has_dead |= !row.alive;
+    }
+
+    fn closed(mut self) -> Self {
+        self.json.push(']');
+        self
+    }
+
+    /// The statements of this batch, to be sent as one. `anchor` is looked up after the batch is
+    /// applied.
+    pub fn statements(&self, anchor: Option<&Anchor>) -> Vec<Statement> {
+        let mut statements =
+            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), Statement::plain(DECIDE)];
+        if self.has_living {
+            statements.extend(LIVING.iter().map(|sql| Statement::plain(*sql)));
+        }
+        if self.has_dead {
+            statements.push(Statement::plain(BURY));
+        }
+        statements.extend([ENTRY, LEAVE_FEED, JOIN_FEED, WINNERS, UNSTAGE].map(Statement::plain));
+        statements.push(anchor_statement(anchor));
+        statements
+    }
+
+    /// Reads the answer to [`PushBatch::statements`].
+    ///
+    /// # Errors
+    /// A part is missing; whether the batch was applied isn't known then.
+    pub fn read(
+        &self,
+        anchor: Option<&Anchor>,
+        results: &[StatementResult],
+    ) -> Result<PushAnswer, RemoteError> {
+        let missing = || RemoteError::unreadable(Product::D1, "the list of pushed memories");
+        let [.., winners, _, check] = results else { return Err(missing()) };
+        let mut won = Vec::new();
+        for row in winners.rows() {
+            won.push(Winner {
+                id: row.text("id").and_then(|id| id.parse().ok()).ok_or_else(missing)?,
+                seq: row.integer("seq").ok_or_else(missing)?,
+                nonce: row.text("nonce").ok_or_else(missing)?.to_owned(),
+            });
+        }
+        let ids: HashSet<MemoryId> = won.iter().map(|winner| winner.id).collect();
+        let losers = self.ids.iter().copied().filter(|id| !ids.contains(id)).collect();
+        Ok(PushAnswer { winners: won, losers, cloud: read_anchor(anchor, check)? })
+    }
+}
+
+/// The newest position that a device knows, and its mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The position.
+    pub seq: i64,
+    /// The random mark that the database gave it.
+    pub nonce: String,
+}
+
+/// Whether the database is still the one that the device knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CloudCheck {
+    /// `false` if the anchor's position is gone or has another mark: the database was put back.
+    pub anchor_holds: bool,
+    /// The database's own name for itself.
+    pub database: Option<String>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushAnswer {
+    /// Memories that were written.
+    pub winners: Vec<Winner>,
+    /// Memories that somebody else wrote meanwhile, or this device itself in a request whose answer
+    /// was lost.
+    pub losers: Vec<MemoryId>,
+    /// What the answer says of the database.
+    pub cloud: CloudCheck,
+}
+
+/// A memory that was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Winner {
+    /// Which.
+    pub id: MemoryId,
+    /// Its new position in the feed.
+    pub seq: i64,
+    /// The mark of that position.
+    pub nonce: String,
+}
+
+/// The statement that every exchange ends with.
+pub(super) fn anchor_statement(anchor: Option<&Anchor>) -> Statement {
+    Statement::new(ANCHOR, vec![anchor.map(|anchor| anchor.seq.to_string())])
+}
+
+/// Reads the answer to [`anchor_statement`].
+pub(super) fn read_anchor(
+    anchor: Option<&Anchor>,
+    result: &StatementResult,
+) -> Result<CloudCheck, RemoteError> {
+    let row = result
+        .first()
+        .ok_or_else(|| RemoteError::unreadable(Product::D1, "the check of the database"))?;
+    Ok(CloudCheck {
+        anchor_holds: anchor.is_none_or(|anchor| row.text("nonce") == Some(&anchor.nonce)),
+        database: row.text("database").map(str::to_owned),
+    })
+}
+
+/// The stage is empty between batches; `OR REPLACE` heals one that isn't.
+const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES (1, ?1)";
+/// The compare-and-swap. A row that the feed doesn't know was written where triggers are refused: it
+/// has not been read yet, so it is not overwritten.
+const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h'))";
+
+const LIVING: [&str; 4] = [
+    "INSERT INTO memories (content_hash, content, memory_type, created_at, created_at_iso, updated_at, updated_at_iso, metadata_json, vector_id, content_size, r2_key, tags, deleted_at) SELECT j.value->>'h', j.value->>'t', j.value->>'k', (j.value->>'c') / 1000000.0, j.value->>'ci', unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), j.value->>'m', j.value->>'h', j.value->>'n', j.value->>'r', j.value->>'gs', NULL FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET content = excluded.content, memory_type = excluded.memory_type, created_at = excluded.created_at, created_at_iso = excluded.created_at_iso, updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, metadata_json = excluded.metadata_json, vector_id = excluded.vector_id, content_size = excluded.content_size, r2_key = excluded.r2_key, tags = excluded.tags, deleted_at = NULL",
+    "DELETE FROM memory_tags WHERE (memory_id, tag_id) IN (SELECT x.memory_id, x.tag_id FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' CROSS JOIN memory_tags x ON x.memory_id = m.id LEFT JOIN tags t ON t.id = x.tag_id WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) AND (t.name IS NULL OR t.name NOT IN (SELECT g.value FROM json_each(j.value, '$.g') g)))",
+    "INSERT OR IGNORE INTO tags(name) SELECT DISTINCT g.value FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN json_each(j.value, '$.g') g WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.name = g.value)",
+    "INSERT OR IGNORE INTO memory_tags(memory_id, tag_id) SELECT m.id, t.id FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' CROSS JOIN json_each(j.value, '$.g') g CROSS JOIN tags t ON t.name = g.value WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)",
+];
+const BURY: &str = "UPDATE memories SET deleted_at = COALESCE(x.d / 1000000.0, unixepoch('subsec')), updated_at = unixepoch('subsec'), updated_at_iso = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') FROM (SELECT j.value->>'h' AS h, j.value->>'d' AS d FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 0 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)) AS x WHERE memories.content_hash = x.h";
+const ENTRY: &str = "INSERT INTO mt_entry(id, state, dg) SELECT j.value->>'h', j.value->>'s', CAST(j.value->>'x' AS INTEGER) FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(id) DO UPDATE SET state = excluded.state, dg = excluded.dg";
+const LEAVE_FEED: &str = "DELETE FROM mt_feed WHERE id IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)";
+const JOIN_FEED: &str = "INSERT INTO mt_feed(id) SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2 ORDER BY w.key";
+const WINNERS: &str = "SELECT f.id, CAST(f.seq AS TEXT) AS seq, h.n AS nonce FROM mt_stage l CROSS JOIN json_each(l.j) w CROSS JOIN mt_feed f ON f.id = w.value LEFT JOIN mt_heads h ON h.seq = f.seq WHERE l.rowid = 2 ORDER BY f.seq";
+const UNSTAGE: &str = "DELETE FROM mt_stage";
+const ANCHOR: &str = "SELECT (SELECT n FROM mt_heads WHERE seq = CAST(?1 AS INTEGER)) AS nonce, (SELECT v FROM mt_meta WHERE k = 'database') AS database";
+
+#[cfg(test)]
+mod tests;

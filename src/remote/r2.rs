@@ -1,0 +1,190 @@
+//! R2: the texts that are too long for a row.
+
+use super::cloudflare::{Cloudflare, DEADLINE, bare, json, key_path, request, segment};
+use super::error::{Product, RemoteError};
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The code of a key that isn't there.
+const NO_SUCH_KEY: i64 = 10007;
+/// The code of an account on which R2 is not enabled.
+pub const NOT_ENABLED: i64 = 10042;
+/// The code of a bucket that exists already.
+const BUCKET_EXISTS: i64 = 10004;
+/// The code of a bucket that isn't there.
+const NO_SUCH_BUCKET: i64 = 10006;
+/// How long a body of up to 25 MB may take.
+const BODY_DEADLINE: Duration = Duration::from_secs(120);
+
+/// One bucket.
+#[derive(Debug, Clone)]
+pub struct R2 {
+    remote: Cloudflare,
+    name: String,
+    path: String,
+}
+
+impl R2 {
+    /// The bucket of this name.
+    pub fn new(remote: Cloudflare, bucket: &str) -> Self {
+        let path = remote.path(&format!("/r2/buckets/{}", segment(bucket)));
+        Self { remote, name: bucket.to_owned(), path }
+    }
+
+    /// Whether the bucket exists.
+    ///
+    /// # Errors
+    /// R2 is not enabled on the account, or the request failed.
+    pub async fn exists(&self) -> Result<bool, RemoteError> {
+        let request = bare(Product::R2, Method::GET, &self.path)?;
+        match self.remote.call(Product::R2, request, DEADLINE).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.has_code(NO_SUCH_BUCKET) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates the bucket; one that exists is left as it is.
+    ///
+    /// # Errors
+    /// R2 is not enabled on the account, or the request failed.
+    pub async fn create(&self) -> Result<(), RemoteError> {
+        let path = self.remote.path("/r2/buckets");
+        let request = json(Product::R2, Method::POST, &path, &json!({ "name": self.name }))?;
+        match self.remote.call(Product::R2, request, DEADLINE).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.has_code(BUCKET_EXISTS) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores a text under `key`, replacing what is there.
+    ///
+    /// # Errors
+    /// It was not stored, the bucket holds another number of bytes, or the answer was lost.
+    pub async fn put(&self, key: &str, body: Bytes) -> Result<(), RemoteError> {
+        let size = body.len();
+        let kind = Some("text/plain; charset=utf-8");
+        let request = request(Product::R2, Method::PUT, &self.object(key), kind, body)?;
+        let answer = self.remote.call(Product::R2, request, BODY_DEADLINE).await?;
+        match stored_size(&answer.result) {
+            Some(stored) if stored != size => {
+                let what = format!("{stored} bytes were stored of {size}");
+                Err(RemoteError::unreadable(Product::R2, &what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The bytes under `key`; `None` if there are none.
+    ///
+    /// # Errors
+    /// The bucket doesn't exist, or the request failed.
+    pub async fn get(&self, key: &str) -> Result<Option<Bytes>, RemoteError> {
+        let request = bare(Product::R2, Method::GET, &self.object(key))?;
+        let answer = self.remote.exchange(Product::R2, request, BODY_DEADLINE).await?;
+        if answer.is_success() {
+            return Ok(Some(answer.bytes));
+        }
+        match self.remote.refusal(Product::R2, &answer) {
+            error if error.has_code(NO_SUCH_KEY) => Ok(None),
+            error => Err(error),
+        }
+    }
+
+    /// Deletes what is under `key`; nothing there is no error.
+    ///
+    /// # Errors
+    /// The bucket doesn't exist, or the request failed.
+    pub async fn delete(&self, key: &str) -> Result<(), RemoteError> {
+        let request = bare(Product::R2, Method::DELETE, &self.object(key))?;
+        match self.remote.call(Product::R2, request, DEADLINE).await {
+            Err(error) if !error.has_code(NO_SUCH_KEY) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn object(&self, key: &str) -> String {
+        format!("{}/objects/{}", self.path, key_path(key))
+    }
+}
+
+/// The size that a stored object's description tells, as text or as number.
+fn stored_size(result: &Value) -> Option<usize> {
+    match result.get("size")? {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64().and_then(|size| usize::try_from(size).ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::{Disposition, Pause};
+    use super::super::testing::{failure, reply, ruled, success};
+    use super::*;
+
+    fn bucket(
+        rule: impl Fn(&http::Request<Bytes>) -> super::super::testing::Reply + Send + Sync + 'static,
+    ) -> R2 {
+        R2::new(ruled(rule).0, "texts")
+    }
+
+    #[tokio::test]
+    async fn a_body_travels_as_it_is() {
+        let path = "/accounts/acc/r2/buckets/texts/objects/content/ab-1.txt";
+        let r2 = bucket(move |request| {
+            assert_eq!(request.uri().path(), path);
+            if request.method() == Method::PUT {
+                assert_eq!(request.body(), "{\"no\":\"envelope\"}");
+                success(json!({"key": "content/ab-1.txt", "size": "17", "etag": "x"}))
+            } else {
+                Ok(http::Response::new(request.body().clone()))
+            }
+        });
+        r2.put("content/ab-1.txt", Bytes::from("{\"no\":\"envelope\"}")).await.expect("stored");
+        assert_eq!(r2.get("content/ab-1.txt").await.expect("an answer"), Some(Bytes::new()));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_stored_in_part_is_sent_again() {
+        let r2 = bucket(|_| success(json!({"size": "3"})));
+        let error = r2.put("k", Bytes::from("four")).await.expect_err("one byte is missing");
+        assert_eq!(error.disposition, Disposition::Retry);
+        bucket(|_| success(json!({}))).put("k", Bytes::from("four")).await.expect("no size told");
+    }
+
+    #[tokio::test]
+    async fn an_absent_key_is_an_answer_and_an_absent_bucket_an_error() {
+        let r2 = bucket(|_| failure(404, 10007, "The specified key does not exist."));
+        assert_eq!(r2.get("k").await.expect("an answer"), None);
+        r2.delete("k").await.expect("nothing to delete");
+        let r2 = bucket(|_| failure(404, 10006, "The specified bucket does not exist."));
+        assert!(!r2.exists().await.expect("an answer"));
+        for error in [r2.get("k").await.map(|_| ()), r2.delete("k").await] {
+            let disposition = error.expect_err("no bucket").disposition;
+            assert_eq!(disposition, Disposition::Pause(Pause::Misconfigured));
+        }
+    }
+
+    #[tokio::test]
+    async fn creating_twice_is_creating_once() {
+        bucket(|_| reply(200, &json!({"result": {"name": "texts"}, "success": true})))
+            .create()
+            .await
+            .expect("created");
+        bucket(|_| failure(409, 10004, "already exists")).create().await.expect("it exists");
+        let error = bucket(|_| failure(403, 10042, "enable R2")).create().await.expect_err("no R2");
+        assert!(error.has_code(NOT_ENABLED));
+    }
+
+    #[tokio::test]
+    async fn a_key_that_climbs_is_never_sent() {
+        let r2 = bucket(|_| panic!("nothing may be sent"));
+        for key in ["../../../user/tokens", "a/../b", "", "a//b"] {
+            let error = r2.get(key).await.expect_err(key);
+            assert_eq!(error.disposition, Disposition::Park);
+        }
+    }
+}
