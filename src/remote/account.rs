@@ -77,13 +77,16 @@ mod tests {
     async fn both_kinds_of_token_are_recognised() {
         let (remote, transport, _) = ruled(|_| success(json!({"id": "t", "status": "active"})));
         let token = verify_token(&remote).await.expect("valid");
-        assert_eq!((token.kind, transport.seen.lock().expect("a lock").len()), (TokenKind::User, 1));
+        assert_eq!(
+            (token.kind, transport.seen.lock().expect("a lock").len()),
+            (TokenKind::User, 1)
+        );
 
         let (remote, ..) = ruled(|request| match request.uri().path() {
             "/user/tokens/verify" => failure(401, 1000, "Invalid API Token"),
-            "/accounts/acc/tokens/verify" => {
-                success(json!({"id": "t", "status": "active", "expires_on": "2030-01-01T00:00:00Z"}))
-            }
+            "/accounts/acc/tokens/verify" => success(
+                json!({"id": "t", "status": "active", "expires_on": "2030-01-01T00:00:00Z"}),
+            ),
             other => panic!("{other}"),
         });
         let token = verify_token(&remote).await.expect("valid");

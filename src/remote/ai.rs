@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Texts in one request; Workers AI takes no more.
 pub const TEXTS_MAX: usize = 100;
 /// How long a request may take.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How a model makes one vector out of its tokens' vectors. The two are not comparable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

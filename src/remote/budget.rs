@@ -10,7 +10,7 @@ pub const REQUESTS: usize = 600;
 /// Requests of the backfill that are allowed in one [`WINDOW`]: a fifth is kept for live changes.
 pub const BACKFILL_REQUESTS: usize = 480;
 /// The length of the sliding window.
-pub const WINDOW: Duration = Duration::from_secs(300);
+pub const WINDOW: Duration = Duration::from_mins(5);
 /// Requests that may be under way at the same time.
 pub const IN_FLIGHT: usize = 6;
 
@@ -61,13 +61,11 @@ impl Budget {
         };
         // The request that must leave the window before the next one may enter.
         let blocking = self.sent.len().checked_sub(allowed).and_then(|n| self.sent.get(n));
-        match blocking {
-            Some(sent) => Err(sent.plus(WINDOW).since(now)),
-            None => {
-                self.sent.push_back(now);
-                Ok(())
-            }
+        if let Some(sent) = blocking {
+            return Err(sent.plus(WINDOW).since(now));
         }
+        self.sent.push_back(now);
+        Ok(())
     }
 
     fn forget(&mut self, now: Micros) {

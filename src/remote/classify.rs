@@ -10,7 +10,7 @@ use crate::clock::Micros;
 use std::time::Duration;
 
 /// The longest `Retry-After` that is believed.
-pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(3600);
+pub const RETRY_AFTER_CAP: Duration = Duration::from_hours(1);
 /// The shortest wait after a throttled request, whatever the header says.
 const RETRY_AFTER_FLOOR: Duration = Duration::from_secs(1);
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -27,8 +27,8 @@ pub fn no_answer(product: Product, error: &TransportError) -> RemoteError {
         disposition,
         status: None,
         code: None,
-        message: scrub(&error.to_string()),
-        hint: hint(facts),
+        message: scrub(&error.to_string()).into(),
+        hint: hint(facts).into(),
         cf_ray: None,
     }
 }
@@ -39,7 +39,8 @@ pub fn refused(product: Product, answer: &Answer, now: Micros) -> RemoteError {
     let (message, code, errors) = match answer.body() {
         Body::Envelope { errors, .. } => {
             let text = errors.iter().map(|e| e.message.as_str()).collect::<Vec<_>>().join("; ");
-            let text = if text.is_empty() { format!("HTTP {status} without a reason") } else { text };
+            let text =
+                if text.is_empty() { format!("HTTP {status} without a reason") } else { text };
             (text, errors.iter().find_map(|e| e.code), errors)
         }
         Body::Html => ("a web page came instead of an answer".to_owned(), None, Vec::new()),
@@ -57,9 +58,9 @@ pub fn refused(product: Product, answer: &Answer, now: Micros) -> RemoteError {
         disposition,
         status: Some(status),
         code,
-        message: scrub(&message),
-        hint: hint(Facts { product, status: Some(status), code, meaning, disposition }),
-        cf_ray: answer.cf_ray(),
+        message: scrub(&message).into(),
+        hint: hint(Facts { product, status: Some(status), code, meaning, disposition }).into(),
+        cf_ray: answer.cf_ray().map(String::into_boxed_str),
     }
 }
 
@@ -101,6 +102,7 @@ fn by_meaning(meaning: Meaning, after: Option<Duration>, now: Micros) -> Disposi
 }
 
 /// What a code says by itself; `None` leaves it to the status.
+#[expect(clippy::match_same_arms, reason = "the rows follow the products, not what they decide")]
 fn by_code(
     product: Product,
     status: u16,
@@ -110,8 +112,7 @@ fn by_code(
 ) -> Option<Disposition> {
     let auth = Disposition::Pause(Pause::Auth);
     let misconfigured = Disposition::Pause(Pause::Misconfigured);
-    let throttled =
-        |every_product| Disposition::Pause(Pause::Throttled { after, every_product });
+    let throttled = |every_product| Disposition::Pause(Pause::Throttled { after, every_product });
     Some(match (product, code) {
         (_, 971 | 10429) => throttled(true),
         (_, 10013) if status == 429 => throttled(true),
@@ -142,8 +143,7 @@ fn by_status(status: u16, code: Option<i64>, after: Option<Duration>) -> Disposi
         401 | 403 => Disposition::Pause(Pause::Auth),
         404 => Disposition::Pause(Pause::Misconfigured),
         429 => Disposition::Pause(Pause::Throttled { after, every_product: code.is_none() }),
-        408 | 425 => again(after),
-        400..=499 => Disposition::Park,
+        400..=499 if !matches!(status, 408 | 425) => Disposition::Park,
         _ => again(after),
     }
 }

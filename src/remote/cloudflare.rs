@@ -72,6 +72,7 @@ impl Cloudflare {
     }
 
     /// The same account, with requests that count in `lane`.
+    #[must_use]
     pub fn in_lane(&self, lane: Lane) -> Self {
         Self { shared: Arc::clone(&self.shared), lane }
     }
@@ -180,7 +181,7 @@ impl Cloudflare {
     }
 
     fn redacted(&self, mut error: RemoteError) -> RemoteError {
-        error.message = self.shared.transport.redact(&error.message);
+        error.message = self.shared.transport.redact(&error.message).into();
         error
     }
 }

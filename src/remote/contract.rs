@@ -41,7 +41,9 @@ pub enum BadContract {
     #[error("the embedding contract in the database is not readable: {0}")]
     Json(#[from] serde_json::Error),
     /// It was written by a newer memtide.
-    #[error("the embedding contract in the database has form {0}, this memtide reads up to {FORM}: update memtide on this device")]
+    #[error(
+        "the embedding contract in the database has form {0}, this memtide reads up to {FORM}: update memtide on this device"
+    )]
     Newer(u32),
 }
 

@@ -213,9 +213,8 @@ impl D1 {
 }
 
 fn read_result(raw: RawResult) -> StatementResult {
-    let count = |value: Option<Value>| {
-        value.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok())
-    };
+    let count =
+        |value: Option<Value>| value.as_ref().and_then(integer).and_then(|n| u64::try_from(n).ok());
     let columns = raw.results.columns.into_iter().enumerate().map(|(at, name)| (name, at));
     StatementResult {
         columns: columns.collect(),

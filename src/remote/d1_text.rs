@@ -57,8 +57,14 @@ mod tests {
     const SEEN: &[(&str, Meaning)] = &[
         ("D1_ERROR: Network connection lost.", Meaning::Transient),
         ("D1 DB reset because its code was updated.", Meaning::Transient),
-        ("Internal error while starting up D1 DB storage caused object to be reset.", Meaning::Transient),
-        ("D1 DB storage operation exceeded timeout which caused object to be reset.", Meaning::Transient),
+        (
+            "Internal error while starting up D1 DB storage caused object to be reset.",
+            Meaning::Transient,
+        ),
+        (
+            "D1 DB storage operation exceeded timeout which caused object to be reset.",
+            Meaning::Transient,
+        ),
         ("Cannot resolve D1 DB due to transient issue on remote node.", Meaning::Transient),
         ("D1 DB is overloaded. Requests queued for too long.", Meaning::Transient),
         ("internal error; reference = 8fk2", Meaning::Transient),
@@ -70,7 +76,10 @@ mod tests {
         ("no such table: mt_stage: SQLITE_ERROR", Meaning::Schema),
         ("no such column: deleted_at at offset 7: SQLITE_ERROR", Meaning::Schema),
         ("table memories has no column named tags: SQLITE_ERROR", Meaning::Schema),
-        ("UNIQUE constraint failed: memories.vector_id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)", Meaning::Permanent),
+        (
+            "UNIQUE constraint failed: memories.vector_id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_UNIQUE)",
+            Meaning::Permanent,
+        ),
         ("FOREIGN KEY constraint failed", Meaning::Permanent),
         ("not authorized: SQLITE_AUTH", Meaning::Permanent),
         ("too many SQL variables at offset 310: SQLITE_ERROR", Meaning::Permanent),

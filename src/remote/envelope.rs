@@ -72,9 +72,8 @@ impl Answer {
     pub fn body(&self) -> Body {
         match serde_json::from_slice::<Value>(&self.bytes) {
             Ok(Value::Object(object)) => read_envelope(object),
-            Ok(_) => Body::Unreadable,
             Err(_) if looks_like_html(&self.bytes) => Body::Html,
-            Err(_) => Body::Unreadable,
+            _ => Body::Unreadable,
         }
     }
 }
@@ -82,6 +81,7 @@ impl Answer {
 fn read_envelope(mut object: Map<String, Value>) -> Body {
     let success = match object.get("success") {
         Some(Value::Bool(success)) => *success,
+        // Any other type is no success either; without the field the presence of a result decides.
         Some(_) => false,
         None => object.contains_key("result"),
     };
@@ -138,13 +138,16 @@ mod tests {
     use serde_json::json;
 
     fn body(text: &str) -> Body {
-        Answer { status: 200, headers: HeaderMap::new(), bytes: Bytes::from(text.to_owned()) }.body()
+        Answer { status: 200, headers: HeaderMap::new(), bytes: Bytes::from(text.to_owned()) }
+            .body()
     }
 
     #[test]
     fn envelopes_are_read_leniently() {
         let full = r#"{"result":{"a":1},"success":true,"errors":[],"messages":[],"new":1}"#;
-        let Body::Envelope { result, success, errors, .. } = body(full) else { panic!("no envelope") };
+        let Body::Envelope { result, success, errors, .. } = body(full) else {
+            panic!("no envelope")
+        };
         assert_eq!((result, success, errors.len()), (json!({"a": 1}), true, 0));
 
         let failed = r#"{"result":[],"success":false,"errors":[{"code":7500,"message":"x"},
@@ -155,7 +158,9 @@ mod tests {
         assert_eq!(codes, [(Some(7500), "x"), (Some(6003), "y"), (None, "plain")]);
 
         let bare = body(r#"{"errors":null}"#);
-        assert!(matches!(bare, Body::Envelope { success: false, ref errors, .. } if errors.is_empty()));
+        assert!(
+            matches!(bare, Body::Envelope { success: false, ref errors, .. } if errors.is_empty())
+        );
     }
 
     #[test]

@@ -113,11 +113,11 @@ pub struct RemoteError {
     /// Cloudflare's own error code.
     pub code: Option<i64>,
     /// What happened, without secrets, at most 300 characters.
-    pub message: String,
+    pub message: Box<str>,
     /// One sentence to act on.
-    pub hint: String,
+    pub hint: Box<str>,
     /// Cloudflare's name for the request, for their support.
-    pub cf_ray: Option<String>,
+    pub cf_ray: Option<Box<str>>,
 }
 
 impl fmt::Display for RemoteError {
@@ -145,8 +145,8 @@ impl RemoteError {
             disposition,
             status: None,
             code: None,
-            message: scrub(message),
-            hint: hint.to_owned(),
+            message: scrub(message).into(),
+            hint: hint.into(),
             cf_ray: None,
         }
     }
@@ -193,7 +193,10 @@ mod tests {
     #[test]
     fn messages_become_one_short_line_without_credentials() {
         assert_eq!(scrub("a\n\tb\u{0}c"), "a b c");
-        assert_eq!(scrub("header Authorization: Bearer s3cr3t is bad"), "header Authorization: Bearer [hidden] is bad");
+        assert_eq!(
+            scrub("header Authorization: Bearer s3cr3t is bad"),
+            "header Authorization: Bearer [hidden] is bad"
+        );
         assert_eq!(scrub(&"é".repeat(300)).chars().count(), 300);
         let cut = scrub(&"é".repeat(301));
         assert!(cut.ends_with('…') && cut.chars().count() == 301, "{cut}");
@@ -205,7 +208,7 @@ mod tests {
         assert_eq!(error.to_string(), "D1: no such table");
         error.status = Some(400);
         error.code = Some(7500);
-        error.cf_ray = Some("8f-AMS".to_owned());
+        error.cf_ray = Some("8f-AMS".into());
         assert_eq!(error.to_string(), "D1: no such table (HTTP 400, code 7500, cf-ray 8f-AMS)");
     }
 }

@@ -1,6 +1,6 @@
 //! What the database holds for single memories: asked for those that lost a push.
 
-use super::d1::{Statement, StatementResult};
+use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
 use super::push::{Anchor, CloudCheck, anchor_statement, read_anchor};
 use crate::model::id::MemoryId;
@@ -46,6 +46,18 @@ impl RemoteEntry {
     pub fn is_cut(&self) -> bool {
         self.state_text.is_none() && self.state_bytes > 0
     }
+}
+
+/// Fetches what the database holds for `ids`, at most [`FETCH_MAX`] of them: one entry each.
+///
+/// # Errors
+/// The request failed.
+pub async fn fetch(
+    d1: &D1,
+    ids: &[MemoryId],
+    anchor: Option<&Anchor>,
+) -> Result<(Vec<RemoteEntry>, CloudCheck), RemoteError> {
+    read(anchor, &d1.batch(&statements(ids, anchor)).await?)
 }
 
 /// The statements that ask for `ids`, at most [`FETCH_MAX`] of them.

@@ -16,13 +16,15 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are accepted: the longest text that may be configured, with room to spare.
 pub const ANSWER_MAX_BYTES: usize = 32 << 20;
 /// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Why the transport can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The base address is no address.
-    #[error("the Cloudflare address {base:?} is no URL: {reason}; the usual one is https://api.cloudflare.com/client/v4")]
+    #[error(
+        "the Cloudflare address {base:?} is no URL: {reason}; the usual one is https://api.cloudflare.com/client/v4"
+    )]
     BadBase {
         /// What was given.
         base: String,
@@ -30,13 +32,17 @@ pub enum SetupError {
         reason: String,
     },
     /// Plain HTTP to another machine.
-    #[error("the Cloudflare address {base:?} would send the API token unencrypted: use https, plain http is for loopback only")]
+    #[error(
+        "the Cloudflare address {base:?} would send the API token unencrypted: use https, plain http is for loopback only"
+    )]
     Plaintext {
         /// What was given.
         base: String,
     },
     /// The token can't stand in a header.
-    #[error("the API token is empty or holds characters that no token has: copy it again, without spaces and line ends")]
+    #[error(
+        "the API token is empty or holds characters that no token has: copy it again, without spaces and line ends"
+    )]
     BadToken,
     /// The TLS stack can't start.
     #[error("the TLS client can't start: {0}")]
@@ -179,8 +185,10 @@ fn header(token: &SecretString) -> Result<HeaderValue, SetupError> {
 
 /// Checks the base address; says whether it is plain HTTP to this machine.
 fn check_base(base: &str) -> Result<bool, SetupError> {
-    let bad = |reason: &str| SetupError::BadBase { base: base.to_owned(), reason: reason.to_owned() };
-    let uri: http::Uri = base.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
+    let bad =
+        |reason: &str| SetupError::BadBase { base: base.to_owned(), reason: reason.to_owned() };
+    let uri: http::Uri =
+        base.parse().map_err(|error: http::uri::InvalidUri| bad(&error.to_string()))?;
     let host = uri.host().ok_or_else(|| bad("it names no host"))?;
     if uri.query().is_some() || base.contains('@') {
         return Err(bad("it must be a plain address, without a query or a name and password"));

@@ -53,14 +53,9 @@ pub async fn read(d1: &D1) -> Result<Option<Meta>, RemoteError> {
 ///
 /// # Errors
 /// As [`read`].
-pub async fn write(
-    d1: &D1,
-    database: &str,
-    contract: &Contract,
-) -> Result<Meta, RemoteError> {
-    let row = |key: &str, value: String| {
-        Statement::new(WRITE, vec![Some(key.to_owned()), Some(value)])
-    };
+pub async fn write(d1: &D1, database: &str, contract: &Contract) -> Result<Meta, RemoteError> {
+    let row =
+        |key: &str, value: String| Statement::new(WRITE, vec![Some(key.to_owned()), Some(value)]);
     d1.batch(&[
         row("schema", schema::VERSION.to_string()),
         row("database", database.to_owned()),

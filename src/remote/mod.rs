@@ -14,32 +14,32 @@
 //! Invariants: the token leaves through one header only and is in no error; message text is looked
 //! at in one table only ([`d1_text`]), as D1 says everything else with one code.
 
+pub mod classify;
+pub mod d1_text;
+pub mod envelope;
 pub mod error;
 pub mod hint;
-pub mod d1_text;
-pub mod classify;
-pub mod envelope;
 
-pub mod transport;
-pub mod http;
 pub mod budget;
-pub mod usage;
 pub mod cloudflare;
+pub mod http;
+pub mod transport;
+pub mod usage;
 
+pub mod account;
+pub mod ai;
 pub mod d1;
+pub mod r2;
 pub mod vector_row;
 pub mod vectorize;
-pub mod r2;
-pub mod ai;
-pub mod account;
 
 pub mod contract;
-pub mod schema;
-pub mod meta;
-pub mod push;
 pub mod fetch;
-pub mod provision;
+pub mod meta;
 pub mod permissions;
+pub mod provision;
+pub mod push;
+pub mod schema;
 
 #[cfg(test)]
 mod testing;

@@ -170,7 +170,9 @@ mod tests {
         match path.rsplit('/').next().unwrap_or_default() {
             "verify" => success(json!({"id": "t", "status": "active"})),
             "raw" => success(json!([{"results": {}}, {"results": {}}, {"results": {}}])),
-            "mem" => success(json!({"name": "mem", "config": {"dimensions": 3, "metric": "cosine"}})),
+            "mem" => {
+                success(json!({"name": "mem", "config": {"dimensions": 3, "metric": "cosine"}}))
+            }
             PROBE if request.method() == Method::GET => Ok(http::Response::new("probe".into())),
             PROBE | "upsert" | "delete_by_ids" => success(json!({"mutationId": "m"})),
             _ => success(json!({"shape": [1, 3], "data": [[1, 2, 3]]})),
@@ -183,10 +185,16 @@ mod tests {
         let checks = check(&remote, &resources()).await;
         assert!(checks.iter().all(|check| check.outcome == Outcome::Ok), "{checks:?}");
         let permissions: Vec<_> = checks.iter().map(|check| check.permission).collect();
-        assert_eq!(permissions, [
-            "a valid API token", "D1 Write", "Vectorize Write", "Workers R2 Storage Write",
-            "Workers AI Read",
-        ]);
+        assert_eq!(
+            permissions,
+            [
+                "a valid API token",
+                "D1 Write",
+                "Vectorize Write",
+                "Workers R2 Storage Write",
+                "Workers AI Read",
+            ]
+        );
         let seen: Vec<String> = transport
             .seen
             .lock()
@@ -194,17 +202,20 @@ mod tests {
             .iter()
             .map(|(line, _)| line.replace("/accounts/acc", ""))
             .collect();
-        assert_eq!(seen, [
-            "GET /user/tokens/verify",
-            "POST /d1/database/mem/raw",
-            "GET /vectorize/v2/indexes/mem",
-            "POST /vectorize/v2/indexes/mem/upsert",
-            "POST /vectorize/v2/indexes/mem/delete_by_ids",
-            "PUT /r2/buckets/mem/objects/memtide-probe",
-            "GET /r2/buckets/mem/objects/memtide-probe",
-            "DELETE /r2/buckets/mem/objects/memtide-probe",
-            "POST /ai/run/@cf/baai/bge-base-en-v1.5",
-        ]);
+        assert_eq!(
+            seen,
+            [
+                "GET /user/tokens/verify",
+                "POST /d1/database/mem/raw",
+                "GET /vectorize/v2/indexes/mem",
+                "POST /vectorize/v2/indexes/mem/upsert",
+                "POST /vectorize/v2/indexes/mem/delete_by_ids",
+                "PUT /r2/buckets/mem/objects/memtide-probe",
+                "GET /r2/buckets/mem/objects/memtide-probe",
+                "DELETE /r2/buckets/mem/objects/memtide-probe",
+                "POST /ai/run/@cf/baai/bge-base-en-v1.5",
+            ]
+        );
     }
 
     #[tokio::test]

@@ -91,7 +91,9 @@ pub struct Provisioned {
 pub async fn inspect(remote: &Cloudflare, names: &Names) -> Result<Inventory, RemoteError> {
     let database = match &names.database {
         DatabaseName::Name(name) => d1::find(remote, name).await?,
-        DatabaseName::Id(id) => absent(D1::new(remote.clone(), id).describe().await, NO_SUCH_DATABASE)?,
+        DatabaseName::Id(id) => {
+            absent(D1::new(remote.clone(), id).describe().await, NO_SUCH_DATABASE)?
+        }
     };
     let (schema, meta) = match &database {
         Some(database) => {
@@ -161,15 +163,7 @@ pub async fn init(
     }
     let meta = meta::write(&d1, database_uuid, &contract).await?;
     let (bucket, bucket_is_new) = create_bucket(remote, names, found.bucket).await?;
-    Ok(Provisioned {
-        database,
-        database_is_new,
-        schema,
-        meta,
-        index_is_new,
-        bucket,
-        bucket_is_new,
-    })
+    Ok(Provisioned { database, database_is_new, schema, meta, index_is_new, bucket, bucket_is_new })
 }
 
 /// The contract that holds: the one that was written before; the Python service's where an index has

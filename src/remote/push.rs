@@ -15,7 +15,7 @@
 //! A dead memory keeps its row, which says when it was deleted; where there is no row, `mt_entry`
 //! alone holds the tombstone.
 
-use super::d1::{Statement, StatementResult};
+use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
@@ -148,7 +148,9 @@ pub struct PushBatch {
 
 /// A memory that no request can carry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the memory {id} takes {bytes} bytes in the cloud database, the limit is {BATCH_MAX_BYTES}: shorten its metadata or tags, or let its text go to an R2 bucket")]
+#[error(
+    "the memory {id} takes {bytes} bytes in the cloud database, the limit is {BATCH_MAX_BYTES}: shorten its metadata or tags, or let its text go to an R2 bucket"
+)]
 pub struct Oversized {
     /// Which memory.
     pub id: MemoryId,
@@ -169,7 +171,8 @@ pub fn split(rows: &[PushRow]) -> (Vec<PushBatch>, Vec<Oversized>) {
         }
         let weight = if row.alive { LIVING_WEIGHT } else { 1 };
         let fits = open.as_ref().is_some_and(|(batch, used)| {
-            used + weight <= BATCH_MAX_ENTRIES && batch.json.len() + text.len() + 2 <= BATCH_MAX_BYTES
+            used + weight <= BATCH_MAX_ENTRIES
+                && batch.json.len() + text.len() + 2 <= BATCH_MAX_BYTES
         });
         if !fits {
             batches.extend(open.take().map(|(batch, _)| batch.closed()));
@@ -241,6 +244,19 @@ impl PushBatch {
         let losers = self.ids.iter().copied().filter(|id| !ids.contains(id)).collect();
         Ok(PushAnswer { winners: won, losers, cloud: read_anchor(anchor, check)? })
     }
+}
+
+/// Pushes one batch.
+///
+/// # Errors
+/// The batch as a whole was refused and changed nothing, or its answer was lost.
+pub async fn push(
+    d1: &D1,
+    batch: &PushBatch,
+    anchor: Option<&Anchor>,
+) -> Result<PushAnswer, RemoteError> {
+    let results = d1.batch(&batch.statements(anchor)).await?;
+    batch.read(anchor, &results)
 }
 
 /// The newest position that a device knows, and its mark.
@@ -315,7 +331,9 @@ const LIVING: [&str; 4] = [
     "INSERT OR IGNORE INTO tags(name) SELECT DISTINCT g.value FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN json_each(j.value, '$.g') g WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.name = g.value)",
     "INSERT OR IGNORE INTO memory_tags(memory_id, tag_id) SELECT m.id, t.id FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' CROSS JOIN json_each(j.value, '$.g') g CROSS JOIN tags t ON t.name = g.value WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)",
 ];
-const BURY: &str = "UPDATE memories SET deleted_at = COALESCE(x.d / 1000000.0, unixepoch('subsec')), updated_at = unixepoch('subsec'), updated_at_iso = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') FROM (SELECT j.value->>'h' AS h, j.value->>'d' AS d FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 0 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)) AS x WHERE memories.content_hash = x.h";
+/// An upsert that never inserts: every row of its source exists. An `UPDATE … FROM` would let the
+/// planner read all memories to find the few.
+const BURY: &str = "INSERT INTO memories (content_hash, content, created_at, created_at_iso, updated_at, updated_at_iso, deleted_at) SELECT m.content_hash, m.content, m.created_at, m.created_at_iso, unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), COALESCE((j.value->>'d') / 1000000.0, unixepoch('subsec')) FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' WHERE s.rowid = 1 AND j.value->>'a' = 0 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, deleted_at = excluded.deleted_at";
 const ENTRY: &str = "INSERT INTO mt_entry(id, state, dg) SELECT j.value->>'h', j.value->>'s', CAST(j.value->>'x' AS INTEGER) FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(id) DO UPDATE SET state = excluded.state, dg = excluded.dg";
 const LEAVE_FEED: &str = "DELETE FROM mt_feed WHERE id IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)";
 const JOIN_FEED: &str = "INSERT INTO mt_feed(id) SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2 ORDER BY w.key";

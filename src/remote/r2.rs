@@ -16,7 +16,7 @@ const BUCKET_EXISTS: i64 = 10004;
 /// The code of a bucket that isn't there.
 const NO_SUCH_BUCKET: i64 = 10006;
 /// How long a body of up to 25 MB may take.
-const BODY_DEADLINE: Duration = Duration::from_secs(120);
+const BODY_DEADLINE: Duration = Duration::from_mins(2);
 
 /// One bucket.
 #[derive(Debug, Clone)]

@@ -27,15 +27,30 @@ const TABLES: &[(&str, &str)] = &[
         "memories",
         "CREATE TABLE IF NOT EXISTS memories (id INTEGER PRIMARY KEY AUTOINCREMENT, content_hash TEXT UNIQUE NOT NULL, content TEXT NOT NULL, memory_type TEXT, created_at REAL NOT NULL, created_at_iso TEXT NOT NULL, updated_at REAL, updated_at_iso TEXT, metadata_json TEXT, vector_id TEXT UNIQUE, content_size INTEGER DEFAULT 0, r2_key TEXT, tags TEXT, deleted_at REAL DEFAULT NULL)",
     ),
-    ("tags", "CREATE TABLE IF NOT EXISTS tags (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL)"),
+    (
+        "tags",
+        "CREATE TABLE IF NOT EXISTS tags (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL)",
+    ),
     (
         "memory_tags",
         "CREATE TABLE IF NOT EXISTS memory_tags (memory_id INTEGER, tag_id INTEGER, PRIMARY KEY (memory_id, tag_id), FOREIGN KEY (memory_id) REFERENCES memories(id) ON DELETE CASCADE, FOREIGN KEY (tag_id) REFERENCES tags(id) ON DELETE CASCADE)",
     ),
-    ("idx_memories_content_hash", "CREATE INDEX IF NOT EXISTS idx_memories_content_hash ON memories(content_hash)"),
-    ("idx_memories_created_at", "CREATE INDEX IF NOT EXISTS idx_memories_created_at ON memories(created_at)"),
-    ("idx_memories_vector_id", "CREATE INDEX IF NOT EXISTS idx_memories_vector_id ON memories(vector_id)"),
-    ("idx_memories_deleted_at", "CREATE INDEX IF NOT EXISTS idx_memories_deleted_at ON memories(deleted_at)"),
+    (
+        "idx_memories_content_hash",
+        "CREATE INDEX IF NOT EXISTS idx_memories_content_hash ON memories(content_hash)",
+    ),
+    (
+        "idx_memories_created_at",
+        "CREATE INDEX IF NOT EXISTS idx_memories_created_at ON memories(created_at)",
+    ),
+    (
+        "idx_memories_vector_id",
+        "CREATE INDEX IF NOT EXISTS idx_memories_vector_id ON memories(vector_id)",
+    ),
+    (
+        "idx_memories_deleted_at",
+        "CREATE INDEX IF NOT EXISTS idx_memories_deleted_at ON memories(deleted_at)",
+    ),
     ("idx_tags_name", "CREATE INDEX IF NOT EXISTS idx_tags_name ON tags(name)"),
     (
         "mt_entry",
@@ -158,9 +173,9 @@ pub async fn inspect(d1: &D1) -> Result<Existing, RemoteError> {
 pub async fn create(d1: &D1) -> Result<Report, RemoteError> {
     let existing = inspect(d1).await?;
     let mut created: Vec<String> = existing.missing().into_iter().map(str::to_owned).collect();
-    let columns = LATE_COLUMNS.iter().filter(|(name, _)| {
-        existing.has_memories() && !existing.columns.contains(*name)
-    });
+    let columns = LATE_COLUMNS
+        .iter()
+        .filter(|(name, _)| existing.has_memories() && !existing.columns.contains(*name));
     let tables = TABLES.iter().filter(|(name, _)| !existing.names.contains(*name));
     let statements: Vec<Statement> =
         columns.chain(tables).map(|(_, sql)| Statement::plain(*sql)).collect();
@@ -206,7 +221,10 @@ async fn fill(d1: &D1) -> Result<u64, RemoteError> {
         filled += count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         after = page.and_then(value);
         if after.is_none() {
-            return Err(RemoteError::unreadable(Product::D1, "the progress of the fill is missing"));
+            return Err(RemoteError::unreadable(
+                Product::D1,
+                "the progress of the fill is missing",
+            ));
         }
     }
     Ok(filled)
@@ -218,7 +236,8 @@ fn value(row: super::d1::Row<'_>) -> Option<String> {
 
 /// Deletes the marks of all but the newest positions.
 pub fn prune_heads() -> Statement {
-    let sql = "DELETE FROM mt_heads WHERE seq <= (SELECT max(seq) FROM mt_heads) - CAST(?1 AS INTEGER)";
+    let sql =
+        "DELETE FROM mt_heads WHERE seq <= (SELECT max(seq) FROM mt_heads) - CAST(?1 AS INTEGER)";
     Statement::new(sql, vec![Some(HEADS_KEPT.to_string())])
 }
 

@@ -58,12 +58,17 @@ pub(super) fn ruled(
 ) -> (Cloudflare, Arc<Ruled>, Arc<Standing>) {
     let transport = Arc::new(Ruled { rule: Box::new(rule), seen: Mutex::default() });
     let clock = Arc::new(Standing(AtomicI64::new(NOW.0)));
-    let remote =
-        Cloudflare::new(Arc::clone(&transport) as _, "acc", Arc::clone(&clock) as _, Budget::default());
+    let remote = Cloudflare::new(
+        Arc::clone(&transport) as _,
+        "acc",
+        Arc::clone(&clock) as _,
+        Budget::default(),
+    );
     (remote, transport, clock)
 }
 
 /// An answer with an envelope.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a rule answers")]
 pub(super) fn reply(status: u16, body: &Value) -> Reply {
     Ok(http::Response::builder()
         .status(status)
@@ -72,6 +77,7 @@ pub(super) fn reply(status: u16, body: &Value) -> Reply {
 }
 
 /// A success.
+#[expect(clippy::needless_pass_by_value, reason = "the tests write the value in the call")]
 pub(super) fn success(result: Value) -> Reply {
     reply(200, &json!({"result": result, "success": true, "errors": [], "messages": []}))
 }
@@ -82,7 +88,7 @@ pub(super) fn failure(status: u16, code: i64, message: &str) -> Reply {
     reply(status, &json!({"result": null, "success": false, "errors": errors, "messages": []}))
 }
 
-/// A D1 client on an in-memory SQLite, and the connection behind it. Statements that `refuse` names
+/// A D1 client on an in-memory `SQLite`, and the connection behind it. Statements that `refuse` names
 /// are refused by the authorizer.
 pub(super) fn sqlite(refuse: &'static str) -> (D1, Arc<Mutex<Connection>>) {
     let connection = Connection::open_in_memory().expect("a database");

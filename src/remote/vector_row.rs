@@ -94,7 +94,8 @@ pub fn encode(rows: &[VectorRow]) -> (usize, Bytes) {
     let mut body = Vec::new();
     let mut taken = 0;
     for row in rows.iter().take(BATCH_MAX) {
-        let line = Line { id: &row.id, values: row.values.as_slice(), metadata: row.metadata.as_ref() };
+        let line =
+            Line { id: &row.id, values: row.values.as_slice(), metadata: row.metadata.as_ref() };
         let Ok(line) = serde_json::to_vec(&line) else { break };
         if taken > 0 && body.len() + line.len() + 1 > BATCH_MAX_BYTES {
             break;
@@ -128,13 +129,16 @@ mod tests {
             r#"{"id":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","values":[0.6,0.8],"#,
             r#""metadata":{"content_hash":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","#,
             r#""memory_type":"standard","tags":"a,b c","created_at":"1970-01-01T00:00:00.000000Z","#,
-            r#""rev":"000000000001000200000003"}}"#, "\n");
+            r#""rev":"000000000001000200000003"}}"#,
+            "\n"
+        );
         assert_eq!((taken, body), (1, Bytes::from(expected)));
     }
 
     #[test]
     fn components_are_written_with_the_precision_they_have() {
-        let (_, body) = encode(&[VectorRow { id: "p".into(), values: unit(&[1.0, 2.0]), metadata: None }]);
+        let (_, body) =
+            encode(&[VectorRow { id: "p".into(), values: unit(&[1.0, 2.0]), metadata: None }]);
         let line = String::from_utf8(body.to_vec()).expect("text");
         assert_eq!(line, "{\"id\":\"p\",\"values\":[0.4472136,0.8944272]}\n");
     }
@@ -154,11 +158,15 @@ mod tests {
     fn requests_are_bounded_by_number_and_by_bytes() {
         let small: Vec<_> = (0..1001).map(|_| row(&[])).collect();
         assert_eq!(encode(&small).0, BATCH_MAX);
-        let wide = VectorRow { id: "x".into(), values: unit(&vec![1.0 / 3.0; 200_000]), metadata: None };
+        let wide =
+            VectorRow { id: "x".into(), values: unit(&vec![1.0 / 3.0; 200_000]), metadata: None };
         let wide = vec![wide; 30];
         let (taken, body) = encode(&wide);
         assert!(taken > 1 && taken < 30, "{taken}");
         assert!(body.len() <= BATCH_MAX_BYTES);
-        assert!(encode(&wide[..1]).1.len() * (taken + 1) > BATCH_MAX_BYTES, "one more would not fit");
+        assert!(
+            encode(&wide[..1]).1.len() * (taken + 1) > BATCH_MAX_BYTES,
+            "one more would not fit"
+        );
     }
 }

@@ -17,7 +17,7 @@ pub const DELETE_MAX: usize = 100;
 /// The code of an index name that is taken.
 const DUPLICATE_NAME: i64 = 3002;
 /// How long an upload of up to 30 MB may take.
-const UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
+const UPLOAD_DEADLINE: Duration = Duration::from_mins(2);
 
 /// One index.
 #[derive(Debug, Clone)]
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((taken, mutation.id.as_deref()), (2, Some("m-1")));
         let seen = transport.seen.lock().expect("a lock").clone();
         assert_eq!(seen[0].0, "POST /accounts/acc/vectorize/v2/indexes/memories/upsert");
-        assert_eq!(seen[0].1.iter().filter(|byte| **byte == b'\n').count(), 2);
+        assert_eq!(seen[0].1.split(|byte| *byte == b'\n').count(), 3, "two lines, both ended");
     }
 
     #[tokio::test]

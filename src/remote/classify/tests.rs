@@ -59,7 +59,14 @@ const ROWS: &[Row] = &[
     (Product::D1, 400, 7500, "Wrong number of parameter bindings for SQL query.", PARK, "outbox"),
     (Product::D1, 400, 7500, "UNIQUE constraint failed: SQLITE_CONSTRAINT_TRIGGER", PARK, "outbox"),
     (Product::D1, 400, 7500, "something nobody has seen", PARK, "outbox"),
-    (Product::D1, 400, 7500, "exceeded D1's free tier daily row write limit", QUOTA, "rows of today"),
+    (
+        Product::D1,
+        400,
+        7500,
+        "exceeded D1's free tier daily row write limit",
+        QUOTA,
+        "rows of today",
+    ),
     (Product::D1, 400, 7500, "Exceeded maximum DB size", QUOTA, "no space left"),
     (Product::D1, 400, 7400, "The request is malformed", PARK, "outbox"),
     (Product::D1, 404, 7404, "The database x could not be found", CONFIG, "memtide cloud init"),
@@ -140,7 +147,7 @@ fn every_listed_error_is_classified_and_has_a_hint() {
         assert_eq!(error.disposition, *expected, "{row}");
         assert_eq!((error.status, error.code), (Some(*status), Some(*code)), "{row}");
         assert!(error.hint.contains(word), "{row}: {}", error.hint);
-        assert_eq!(error.message, *text, "{row}");
+        assert_eq!(&*error.message, *text, "{row}");
     }
 }
 
@@ -150,7 +157,7 @@ fn a_general_code_before_the_telling_one_does_not_hide_it() {
     let body = json!({"success": false, "errors": errors}).to_string();
     let error = refused(Product::D1, &answer(400, &[], &body), NOW);
     assert_eq!((error.disposition, error.code), (CONFIG, Some(7404)));
-    assert_eq!(error.message, "failed; not found");
+    assert_eq!(&*error.message, "failed; not found");
 }
 
 #[test]
@@ -213,7 +220,11 @@ fn the_header_travels_with_the_disposition() {
     assert_eq!(error(503, 1, "30"), Disposition::RetryAfter(Duration::from_secs(30)));
     assert_eq!(error(503, 1, "999999"), Disposition::RetryAfter(RETRY_AFTER_CAP));
     let page = answer(429, &[("retry-after", "30")], "<html>error code: 1015</html>");
-    assert_eq!(refused(Product::Ai, &page, NOW).disposition, all, "the edge speaks for the account");
+    assert_eq!(
+        refused(Product::Ai, &page, NOW).disposition,
+        all,
+        "the edge speaks for the account"
+    );
 }
 
 #[test]

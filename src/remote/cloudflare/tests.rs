@@ -54,7 +54,7 @@ async fn the_budget_stops_requests_before_they_are_sent() {
         ask(&backfill).await.expect("within the budget");
     }
     let refused = ask(&backfill).await.expect_err("over the budget");
-    let after = Some(Duration::from_secs(300));
+    let after = Some(Duration::from_mins(5));
     let pause = Pause::Throttled { after, every_product: true };
     assert_eq!(refused.disposition, Disposition::Pause(pause));
     for _ in BACKFILL_REQUESTS..REQUESTS {

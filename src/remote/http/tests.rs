@@ -115,13 +115,17 @@ async fn the_token_is_in_no_error_and_can_be_replaced() {
 fn plain_http_is_for_this_machine_only() {
     let check = |base| check_base(base).map_err(|error| error.to_string());
     assert_eq!(check("https://api.cloudflare.com/client/v4"), Ok(false));
-    for base in ["http://127.0.0.1:8787/v4", "http://127.9.9.9", "http://[::1]:80/", "http://localhost:1"] {
+    for base in
+        ["http://127.0.0.1:8787/v4", "http://127.9.9.9", "http://[::1]:80/", "http://localhost:1"]
+    {
         assert_eq!(check(base), Ok(true), "{base}");
     }
     for base in ["http://api.cloudflare.com", "http://localhost.example.com", "http://10.0.0.1"] {
         assert!(check(base).expect_err(base).contains("unencrypted"), "{base}");
     }
-    for base in ["", "api.cloudflare.com", "ftp://127.0.0.1", "https://a:b@c/", "/v4", "https://x/?y"] {
+    for base in
+        ["", "api.cloudflare.com", "ftp://127.0.0.1", "https://a:b@c/", "/v4", "https://x/?y"]
+    {
         assert!(check(base).expect_err(base).contains("no URL"), "{base}");
     }
 }

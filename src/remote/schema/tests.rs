@@ -5,7 +5,10 @@ use super::*;
 async fn feed(d1: &D1) -> Vec<(i64, String)> {
     let sql = "SELECT f.seq, f.id FROM mt_feed f JOIN mt_heads h ON h.seq = f.seq ORDER BY f.seq";
     let result = d1.run(Statement::plain(sql)).await.expect("the feed");
-    result.rows().map(|r| (r.integer("seq").expect("seq"), r.text("id").expect("id").to_owned())).collect()
+    result
+        .rows()
+        .map(|r| (r.integer("seq").expect("seq"), r.text("id").expect("id").to_owned()))
+        .collect()
 }
 
 async fn newest(d1: &D1) -> String {
@@ -86,7 +89,12 @@ async fn every_write_of_the_python_service_moves_the_feed() {
 
     execute(&d1, "UPDATE memories SET metadata_json = '{}' WHERE content_hash = 'b'", &[]).await;
     assert_eq!(newest(&d1).await, "b");
-    execute(&d1, "DELETE FROM memory_tags WHERE memory_id = CAST(?1 AS INTEGER)", &[&first.to_string()]).await;
+    execute(
+        &d1,
+        "DELETE FROM memory_tags WHERE memory_id = CAST(?1 AS INTEGER)",
+        &[&first.to_string()],
+    )
+    .await;
     assert_eq!(newest(&d1).await, "a");
     execute(&d1, "DELETE FROM memories WHERE content_hash = 'b'", &[]).await;
     assert_eq!(feed(&d1).await, [(5, "a".to_owned()), (6, "b".to_owned())]);
