@@ -1,0 +1,94 @@
+//! How far replication has come, for `status`.
+
+use crate::clock::Micros;
+
+/// What the replicator, or one product of it, is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncState {
+    /// No account is linked.
+    #[default]
+    Unlinked,
+    /// Everything that can be sent has been.
+    Idle,
+    /// Sending.
+    Syncing,
+    /// Waiting before the next attempt after a failure.
+    BackingOff,
+    /// The network doesn't reach Cloudflare.
+    Offline,
+    /// The owner stopped syncing for now.
+    Paused,
+    /// The token is missing, wrong or lacks a permission.
+    AuthRequired,
+    /// A plan's limit is used up.
+    Quota,
+    /// The account is set up differently from what was linked.
+    Misconfigured,
+}
+
+impl SyncState {
+    /// The stable name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unlinked => "unlinked",
+            Self::Idle => "idle",
+            Self::Syncing => "syncing",
+            Self::BackingOff => "backing_off",
+            Self::Offline => "offline",
+            Self::Paused => "paused",
+            Self::AuthRequired => "auth_required",
+            Self::Quota => "quota",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// One product.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProductProgress {
+    /// What it is doing.
+    pub state: SyncState,
+    /// When it last took something.
+    pub last_success_at: Option<Micros>,
+    /// What the last attempt met, if it failed.
+    pub last_error: Option<String>,
+    /// When it is tried again; `None` if nothing is owed to it.
+    pub next_attempt_at: Option<Micros>,
+}
+
+/// Replication as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The state that matters most among the products'.
+    pub state: SyncState,
+    /// The database.
+    pub d1: ProductProgress,
+    /// The vector index.
+    pub vectorize: ProductProgress,
+    /// The bucket.
+    pub r2: ProductProgress,
+    /// Workers AI; idle where devices make the vectors.
+    pub ai: ProductProgress,
+    /// Requests in the last five minutes.
+    pub requests_5min: u64,
+    /// Requests that memtide allows itself in five minutes.
+    pub requests_limit: u64,
+    /// Rows that D1 wrote for this device today, UTC.
+    pub d1_rows_written_today: u64,
+    /// Neurons that Workers AI spent for this device today, UTC, estimated.
+    pub neurons_today: u64,
+    /// What a person must do, if anything: the sentence and the next step.
+    pub action: Option<(String, String)>,
+}
+
+impl Progress {
+    /// The products, in the order of a memory's way.
+    pub fn products(&self) -> [&ProductProgress; 4] {
+        [&self.r2, &self.d1, &self.vectorize, &self.ai]
+    }
+
+    /// The earliest instant at which anything is tried again.
+    pub fn next_attempt_at(&self) -> Option<Micros> {
+        self.products().into_iter().filter_map(|product| product.next_attempt_at).min()
+    }
+}
