@@ -37,6 +37,12 @@ use std::process::ExitCode;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    // A defect has its own exit code; the panic's message has been printed by then.
+    std::panic::catch_unwind(parse_then_run)
+        .unwrap_or(ExitCode::from(failure::Code::Internal as u8))
+}
+
+fn parse_then_run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return exit::usage(&error),

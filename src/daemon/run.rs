@@ -58,8 +58,17 @@ pub struct DaemonOptions {
 /// # Errors
 /// It can't start: another daemon holds the lock ([`LockError::Held`]), or a file can't be used.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
-    let DaemonOptions { paths, settings, started_by, clock, seed, sources, connect, embedder, ready } =
-        options;
+    let DaemonOptions {
+        paths,
+        settings,
+        started_by,
+        clock,
+        seed,
+        sources,
+        connect,
+        embedder,
+        ready,
+    } = options;
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -68,13 +77,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let (stopper, shutdown) = shutdown::channel();
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
-    let replicator = Replicator::new(
-        store.clone(),
-        connect,
-        Arc::clone(&clock),
-        seed,
-        service.replicate_hint(),
-    );
+    let replicator =
+        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint());
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {

@@ -172,8 +172,7 @@ fn product_progress(
     let breaker = breakers.of(product);
     let gates: Vec<_> = gates.iter().map(|gate| breakers.of(*gate).admission(now)).collect();
     let next_attempt_at = plan::next_attempt(due, &gates, waits, now);
-    let is_fleeting =
-        |state| matches!(state, SyncState::BackingOff | SyncState::Offline);
+    let is_fleeting = |state| matches!(state, SyncState::BackingOff | SyncState::Offline);
     let state = match (breaker.trouble(), next_attempt_at) {
         // What nobody is kept from isn't worth a mention.
         (Some(trouble), None) if is_fleeting(trouble) => SyncState::Idle,

@@ -85,11 +85,11 @@ fn free(sent: &PushRow, found: &RemoteEntry) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outgoing::tests::{outgoing, state};
     use super::super::outgoing::push_row;
+    use super::super::outgoing::tests::{outgoing, state};
     use super::*;
-    use crate::model::state::Register;
     use crate::model::stamp::{DeviceId, Stamp};
+    use crate::model::state::Register;
 
     fn sent(alive: bool) -> PushRow {
         let mut state = state();
@@ -123,7 +123,8 @@ mod tests {
         let sent = sent(true);
         let mut older = state();
         older.tags.clear();
-        let older = verdict(&sent, &found(&sent, Some(state_text::write(&older)), RemoteRow::Alive));
+        let older =
+            verdict(&sent, &found(&sent, Some(state_text::write(&older)), RemoteRow::Alive));
         assert_eq!(older, Verdict::Free { seq: 9 });
         let mut foreign = state();
         let later = Stamp { ms: 99, counter: 0, device: DeviceId(7) };

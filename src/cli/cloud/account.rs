@@ -30,7 +30,8 @@ pub(super) fn client(session: &Session, token: SecretString) -> Result<Cloudflar
 /// The names to look for.
 pub(super) fn names(session: &Session) -> Names {
     let settings = &session.settings().cloudflare;
-    let or_default = |name: &Option<String>| name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+    let or_default =
+        |name: &Option<String>| name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
     Names {
         database: settings
             .d1_database_id

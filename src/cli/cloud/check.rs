@@ -15,9 +15,8 @@ pub(super) fn run(session: &Session, args: &args::JsonOnly) -> Result<ExitCode, 
     let checks = session.block_on(async {
         // What doesn't exist, or may not be looked at, is told by the check of its permission.
         let found = provision::inspect(&remote, &names).await.ok();
-        let model = found
-            .as_ref()
-            .and_then(|found| found.meta.as_ref()?.contract.as_ref()?.ai.clone());
+        let model =
+            found.as_ref().and_then(|found| found.meta.as_ref()?.contract.as_ref()?.ai.clone());
         let resources = Resources {
             database: found.as_ref().and_then(|f| f.database.as_ref().map(|d| d.uuid.clone())),
             index: found.as_ref().and_then(|f| f.index.as_ref().map(|i| i.name.clone())),

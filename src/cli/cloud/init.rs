@@ -65,12 +65,16 @@ fn print(made: &Provisioned, index: &str) -> Result<(), Failure> {
     output::line(&format!("index     {index}, {}", state(made.index_is_new)))?;
     let bucket = match &made.bucket {
         Bucket::Exists => state(made.bucket_is_new).to_owned(),
-        Bucket::NotEnabled(_) => "R2 is not enabled on this account: long texts are refused while linked".to_owned(),
+        Bucket::NotEnabled(_) => {
+            "R2 is not enabled on this account: long texts are refused while linked".to_owned()
+        }
         Bucket::Missing | Bucket::NotWanted => "none".to_owned(),
     };
     output::line(&format!("bucket    {bucket}"))?;
     if let Triggers::Refused(error) = &made.schema.triggers {
-        output::note(&format!("triggers were refused ({error}): the Python service's writes won't be noticed at once"));
+        output::note(&format!(
+            "triggers were refused ({error}): the Python service's writes won't be noticed at once"
+        ));
     }
     output::note("next: `memtide cloud link`");
     Ok(())

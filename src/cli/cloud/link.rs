@@ -30,7 +30,9 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
         link.bucket.as_deref().unwrap_or("none: long texts are refused while linked"),
     ));
     if !plan.has_triggers {
-        output::note("the database has no triggers: the Python service's writes won't be noticed at once");
+        output::note(
+            "the database has no triggers: the Python service's writes won't be noticed at once",
+        );
     }
     if !args.yes && !output::confirm("every memory of this device will be copied there; linking")? {
         output::note("nothing was linked");
@@ -55,11 +57,7 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
 }
 
 /// A bucket that nobody named may be missing; one that was named may not.
-async fn plan(
-    session: &Session,
-    remote: &Cloudflare,
-    names: Names,
-) -> Result<LinkPlan, Failure> {
+async fn plan(session: &Session, remote: &Cloudflare, names: Names) -> Result<LinkPlan, Failure> {
     let cloudflare = &session.settings().cloudflare;
     let local = session.embedder_options()?.model.space();
     let settings = LinkSettings {

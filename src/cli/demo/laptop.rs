@@ -63,7 +63,11 @@ impl Laptop {
             BufReader::new(stdout).read_line(&mut line)?;
         }
         self.daemon = Some(child);
-        if line.trim_end() == READY_LINE { Ok(()) } else { Err(Failure::new("the daemon didn't start")) }
+        if line.trim_end() == READY_LINE {
+            Ok(())
+        } else {
+            Err(Failure::new("the daemon didn't start"))
+        }
     }
 
     /// Ends the daemon as a power cut would end it for its processes: no signal it could handle.

@@ -4,14 +4,19 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::super::session::Session;
 use super::laptop::Laptop;
-use crate::api::client::Client;
+use crate::api::client::{Client, ClientError};
 use crate::api::status::StatusJson;
-use crate::api::wire::{ListAnswer, MemoryJson, SearchAnswer, SearchRequest, StoreAnswer, StoreRequest};
+use crate::api::wire::{
+    ListAnswer, MemoryJson, SearchAnswer, SearchRequest, StoreAnswer, StoreRequest,
+};
 use crate::emulator::server::Running;
-use serde_json::Value;
 use rusqlite::types::Value as Sql;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 const TEXTS: [&str; 5] = [
     "We deploy with blue-green releases so that a bad build can be rolled back at once",
@@ -20,8 +25,19 @@ const TEXTS: [&str; 5] = [
     "Invoices are rounded per line, not per total, because the tax office asked for it",
     "The login page must keep working without JavaScript",
 ];
+/// The tag of every memory of the story.
+const TAG: &str = "demo";
 /// Stores before the daemon is killed, at least.
 const STORES_BEFORE_KILL: usize = 60;
+
+fn chapter(title: &str) -> Result<(), Failure> {
+    output::line(&format!("\n{title}"))
+}
+
+/// Between two looks at the daemon.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Looks until the story gives up: a minute.
+const LOOKS: u32 = 1200;
 
 struct Story<'a> {
     session: &'a Session,
@@ -44,10 +60,6 @@ pub(super) fn tell(session: &Session, folder: &Path, cloud: &Running) -> Result<
 }
 
 impl Story<'_> {
-    fn chapter(&self, title: &str) -> Result<(), Failure> {
-        output::line(&format!("\n{title}"))
-    }
-
     fn check(&mut self, what: &str, holds: bool) -> Result<(), Failure> {
         if !holds {
             return Err(Failure::new(format!("a check of the demo doesn't hold: {what}")));
@@ -59,11 +71,10 @@ impl Story<'_> {
     fn store(&self, client: &Client, content: &str) -> Result<String, Failure> {
         let request = StoreRequest {
             content: content.to_owned(),
-            tags: vec!["demo".to_owned()],
+            tags: vec![TAG.to_owned()],
             ..StoreRequest::default()
         };
-        let answer: StoreAnswer =
-            self.session.block_on(client.post("/v1/memories", &request))?;
+        let answer: StoreAnswer = self.session.block_on(client.post("/v1/memories", &request))?;
         Ok(answer.id)
     }
 
@@ -71,6 +82,18 @@ impl Story<'_> {
         let request = SearchRequest { query: query.to_owned(), ..SearchRequest::default() };
         let answer: SearchAnswer = self.session.block_on(client.post("/v1/search", &request))?;
         Ok(answer.hits.first().map(|hit| hit.memory.content.clone()))
+    }
+
+    /// Waits until every memory has its vector; a killed daemon loads its model anew.
+    fn wait_for_vectors(&self, client: &Client) -> Result<(), Failure> {
+        for _ in 0..LOOKS {
+            let status = self.status(client)?;
+            if status.embedder.state == "ready" && status.store.unembedded == 0 {
+                return Ok(());
+            }
+            self.session.pause(LOOK_EVERY);
+        }
+        Err(Failure::new("the model doesn't load"))
     }
 
     fn status(&self, client: &Client) -> Result<StatusJson, Failure> {
@@ -92,13 +115,17 @@ impl Story<'_> {
     }
 
     fn store_and_find(&mut self, laptop: &Laptop) -> Result<BTreeSet<String>, Failure> {
-        self.chapter("Store and find")?;
+        chapter("Store and find")?;
         let client = laptop.client();
         let mut acknowledged = BTreeSet::new();
         for text in TEXTS {
             acknowledged.insert(self.store(&client, text)?);
         }
-        self.check("five texts are stored, each with its own id", acknowledged.len() == TEXTS.len())?;
+        self.check(
+            "five texts are stored, each with its own id",
+            acknowledged.len() == TEXTS.len(),
+        )?;
+        self.wait_for_vectors(&client)?;
         let found = self.best(&client, "how do we ship software safely?")?;
         self.check("a question finds the text by its meaning", found.as_deref() == Some(TEXTS[0]))?;
         let again = self.store(&client, TEXTS[1])?;
@@ -107,7 +134,7 @@ impl Story<'_> {
     }
 
     fn link(&mut self, laptop: &Laptop) -> Result<String, Failure> {
-        self.chapter("Link the cloud")?;
+        chapter("Link the cloud")?;
         let made = laptop.run(&["cloud", "init", "--yes", "--json"])?;
         let made: Value = serde_json::from_str(&made)?;
         let database = made.pointer("/database/id").and_then(Value::as_str).unwrap_or_default();
@@ -128,11 +155,12 @@ impl Story<'_> {
         laptop: &Laptop,
         acknowledged: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
-        self.chapter("Cut the network")?;
+        chapter("Cut the network")?;
         self.cloud.core().set_network(false);
         let client = laptop.client();
         for n in 1..=20 {
-            acknowledged.insert(self.store(&client, &format!("Offline note {n}: the train was late"))?);
+            acknowledged
+                .insert(self.store(&client, &format!("Offline note {n}: the train was late"))?);
         }
         let found = self.best(&client, "delayed railway")?;
         self.check("writing and finding go on", found.is_some_and(|text| text.contains("train")))?;
@@ -146,31 +174,29 @@ impl Story<'_> {
         laptop: &mut Laptop,
         acknowledged: &mut BTreeSet<String>,
     ) -> Result<(), Failure> {
-        self.chapter("Kill the daemon while it writes")?;
-        let client = laptop.client();
-        let mut n_stored = 0;
-        let killed_at = loop {
-            match self.store(&client, &format!("Note {n_stored} written while the power fails")) {
-                Ok(id) => {
-                    acknowledged.insert(id);
-                    n_stored += 1;
-                }
-                Err(_) => break n_stored,
-            }
-            if n_stored == STORES_BEFORE_KILL {
-                laptop.kill()?;
-            }
-        };
-        self.check("the daemon is gone", killed_at >= STORES_BEFORE_KILL)?;
+        chapter("Kill the daemon while it writes")?;
+        let (acks, acked) = std::sync::mpsc::channel();
+        let writer = write_until_it_fails(laptop.client(), acks);
+        let before: Vec<String> = acked.iter().take(STORES_BEFORE_KILL).collect();
+        laptop.kill()?;
+        let n_before = before.len();
+        acknowledged.extend(before.into_iter().chain(acked));
+        let is_cut_off = writer.join().is_ok_and(|outcome| outcome.is_err());
+        self.check("the daemon was killed under its writer", {
+            n_before == STORES_BEFORE_KILL && is_cut_off
+        })?;
         laptop.start()?;
         let client = laptop.client();
         let mut n_found = 0;
         for id in &*acknowledged {
             let memory: MemoryJson =
                 self.session.block_on(client.get(&format!("/v1/memories/{id}")))?;
-            n_found += usize::from(memory.tags == ["demo"]);
+            n_found += usize::from(memory.tags == [TAG]);
         }
-        self.check("every acknowledged memory is back, with its tag", n_found == acknowledged.len())?;
+        self.check(
+            "every acknowledged memory is back, with its tag",
+            n_found == acknowledged.len(),
+        )?;
         let list: ListAnswer = self.session.block_on(client.get("/v1/memories?page_size=1"))?;
         let total = usize::try_from(list.total).unwrap_or(usize::MAX);
         self.check("and none of them twice", total == acknowledged.len())?;
@@ -184,7 +210,7 @@ impl Story<'_> {
         database: &str,
         acknowledged: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        self.chapter("Reconnect")?;
+        chapter("Reconnect")?;
         self.cloud.core().set_network(true);
         laptop.run(&["cloud", "sync", "--timeout", "120"])?;
         let ids = self.ids_in_cloud(database, "deleted_at IS NULL")?;
@@ -208,7 +234,7 @@ impl Story<'_> {
         database: &str,
         acknowledged: &BTreeSet<String>,
     ) -> Result<(), Failure> {
-        self.chapter("Delete")?;
+        chapter("Delete")?;
         let Some(id) = acknowledged.first() else { return Ok(()) };
         laptop.run(&["delete", id, "--yes"])?;
         laptop.run(&["cloud", "sync", "--timeout", "60"])?;
@@ -217,4 +243,29 @@ impl Story<'_> {
         let gone = laptop.run(&["get", id]);
         self.check("and the memory is gone here", gone.is_err())
     }
+}
+
+/// Stores one text after the other on a thread of its own, and tells of each that was acknowledged. Ends
+/// with the error that ended it.
+fn write_until_it_fails(
+    client: Client,
+    acks: Sender<String>,
+) -> JoinHandle<Result<(), ClientError>> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        for n in 0_u64.. {
+            let content = format!("Note {n} written while the power fails");
+            let request =
+                StoreRequest { content, tags: vec![TAG.to_owned()], ..Default::default() };
+            let answer: StoreAnswer =
+                runtime.block_on(async { client.post("/v1/memories", &request).await })?;
+            if acks.send(answer.id).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    })
 }
