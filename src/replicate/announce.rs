@@ -28,9 +28,8 @@ impl Announcer {
         let product = error.product;
         let before = self.troubles.get(&product);
         let failures = before.map_or(0, |trouble| trouble.failures) + 1;
-        let is_news = before.is_none_or(|trouble| {
-            trouble.state != state || now.since(trouble.said_at) >= INTERVAL
-        });
+        let is_news = before
+            .is_none_or(|trouble| trouble.state != state || now.since(trouble.said_at) >= INTERVAL);
         let said_at = before.filter(|_| !is_news).map_or(now, |trouble| trouble.said_at);
         self.troubles.insert(product, Trouble { state, said_at, failures });
         if is_news {

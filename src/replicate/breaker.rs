@@ -17,8 +17,7 @@ use std::time::Duration;
 /// Failures in a row that shut the gate.
 pub const FAILURES: u32 = 5;
 /// How long it stays shut: doubling, with up to half of it on top, at most the cap.
-pub const OPENING: Policy =
-    Policy { base: Duration::from_secs(30), cap: Duration::from_mins(15) };
+pub const OPENING: Policy = Policy { base: Duration::from_secs(30), cap: Duration::from_mins(15) };
 /// How often a product that needs a person is probed.
 pub const PROBE_EVERY: Duration = Duration::from_mins(5);
 /// Waits after a throttled answer that names no time.
@@ -194,8 +193,7 @@ pub struct Breakers {
 
 impl Breakers {
     /// The products that have a gate.
-    pub const PRODUCTS: [Product; 4] =
-        [Product::R2, Product::D1, Product::Vectorize, Product::Ai];
+    pub const PRODUCTS: [Product; 4] = [Product::R2, Product::D1, Product::Vectorize, Product::Ai];
 
     /// The gate of `product`; the account's own requests go through the database's.
     pub fn of(&self, product: Product) -> &Breaker {
@@ -319,9 +317,8 @@ mod tests {
     #[test]
     fn every_pause_has_its_state_and_its_instant() {
         let midnight = NOW.plus(Duration::from_hours(2));
-        let throttled = |after| {
-            Disposition::Pause(Pause::Throttled { after, every_product: false })
-        };
+        let throttled =
+            |after| Disposition::Pause(Pause::Throttled { after, every_product: false });
         let minute = Duration::from_mins(1);
         let seconds = Duration::from_secs;
         let cases = [

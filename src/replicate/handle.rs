@@ -172,8 +172,7 @@ fn product_progress(
     let breaker = breakers.of(product);
     let gates: Vec<_> = gates.iter().map(|gate| breakers.of(*gate).admission(now)).collect();
     let next_attempt_at = plan::next_attempt(due, &gates, waits, now);
-    let is_fleeting =
-        |state| matches!(state, SyncState::BackingOff | SyncState::Offline);
+    let is_fleeting = |state| matches!(state, SyncState::BackingOff | SyncState::Offline);
     let state = match (breaker.trouble(), next_attempt_at) {
         // What nobody is kept from isn't worth a mention.
         (Some(trouble), None) if is_fleeting(trouble) => SyncState::Idle,
@@ -266,8 +265,10 @@ impl ReplicatorHandle {
             let unembedded = if makes_vectors() { counts.waiting_for_embedding } else { 0 };
             let owed = counts.pending.saturating_sub(counts.conflicts);
             let is_served = seen.served >= ticket;
-            let is_linked = seen.progress.state != SyncState::Unlinked;
-            let is_drained = is_served && is_linked && owed + unembedded == 0;
+            // While it is syncing, the pass that finds nothing left is still to come.
+            let is_at_rest =
+                !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing);
+            let is_drained = is_served && is_at_rest && owed + unembedded == 0;
             let is_stuck = is_served && !is_drained && is_blocked(&seen.progress, owed, deadline);
             let now = shared.clock.now();
             if is_drained || is_stuck || now >= deadline {

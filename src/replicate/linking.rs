@@ -165,8 +165,13 @@ fn agreed(found: &Inventory, index: &Index, local: &Space) -> Result<Contract, L
     let written = found.meta.as_ref().and_then(|meta| meta.contract.clone());
     let contract = match (written, Contract::local(local.clone())) {
         (Some(written), _) => written,
-        (None, Some(own)) if index.config.dimensions == own.dims && found.vectors == 0
-            && own.dims != PYTHON_DIMS => own,
+        (None, Some(own))
+            if index.config.dimensions == own.dims
+                && found.vectors == 0
+                && own.dims != PYTHON_DIMS =>
+        {
+            own
+        }
         (None, _) => Contract::python(),
     };
     fits(index, &contract, local)?;

@@ -37,4 +37,3 @@ pub mod session;
 pub mod handle;
 pub mod linking;
 pub mod replicator;
-

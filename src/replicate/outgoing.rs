@@ -16,7 +16,8 @@ const AI_TEXT_MAX_BYTES: usize = 16 << 10;
 pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
     let state = state_text::read(&memory.state)?;
     let text = memory.content.as_deref().unwrap_or_default();
-    let deleted_at = Micros(i64::try_from(state.life.stamp.ms).unwrap_or(i64::MAX).saturating_mul(1000));
+    let deleted_at =
+        Micros(i64::try_from(state.life.stamp.ms).unwrap_or(i64::MAX).saturating_mul(1000));
     Ok(PushRow {
         id: memory.id,
         expected_seq: memory.seq,
@@ -35,7 +36,7 @@ pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
 }
 
 /// The metadata as the Python service reads it: with the successor's id, which it keeps there.
-fn metadata_json(state: &State) -> String {
+pub(super) fn metadata_json(state: &State) -> String {
     let mut fields: Vec<(String, String)> = state
         .live_metadata()
         .into_iter()

@@ -69,8 +69,7 @@ impl RowLoad {
     /// Takes a memory of about so many bytes; `false` if the batch is full without it. The first one
     /// always goes: whether a request can carry it is for the encoder to say.
     pub fn take(&mut self, is_alive: bool, bytes: usize) -> bool {
-        let weight =
-            if is_alive { push::BATCH_MAX_ENTRIES / push::BATCH_MAX_MEMORIES } else { 1 };
+        let weight = if is_alive { push::BATCH_MAX_ENTRIES / push::BATCH_MAX_MEMORIES } else { 1 };
         let fits = self.weight + weight <= push::BATCH_MAX_ENTRIES
             && self.bytes + bytes <= push::BATCH_MAX_BYTES;
         if !fits && self.weight > 0 {
@@ -182,7 +181,10 @@ mod tests {
         assert_eq!(next_attempt(None, &[shut], FREE, now), None);
         assert_eq!(next_attempt(Some(now), &[], FREE, now), Some(now));
         assert_eq!(next_attempt(Some(now), &[shut], FREE, now), Some(Micros(5_000_000)));
-        assert_eq!(next_attempt(Some(Micros(9_000_000)), &[shut], FREE, now), Some(Micros(9_000_000)));
+        assert_eq!(
+            next_attempt(Some(Micros(9_000_000)), &[shut], FREE, now),
+            Some(Micros(9_000_000))
+        );
         let wait = Waits { live: None, backfill: Some(Duration::from_secs(7)) };
         assert_eq!(next_attempt(Some(now), &[shut], wait, now), Some(Micros(8_000_000)));
     }

@@ -185,7 +185,9 @@ impl Replicator {
         match &opened {
             Ok(_) if reload => self.gates.reload(),
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start"),
+            Err(error) => {
+                tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start")
+            }
         }
         let opened = opened.map(Arc::new);
         self.shared.set_session(opened.as_ref().ok().cloned());

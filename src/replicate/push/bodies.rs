@@ -69,9 +69,7 @@ async fn send(session: &Session, duty: Duty, mut memory: Outgoing, lane: Lane) -
             session.gates.succeeded(Remote::R2, session.now());
             record(Fate::Settled { seq: None, r2_key: Some(key) })
         }
-        Err(error) => {
-            refuse(session, Product::R2, &error, std::iter::once((memory.id, &duty)))
-        }
+        Err(error) => refuse(session, Product::R2, &error, std::iter::once((memory.id, &duty))),
     }
 }
 

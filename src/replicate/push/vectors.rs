@@ -95,12 +95,7 @@ struct Load {
 }
 
 impl Load {
-    fn read(
-        read: &Read<'_>,
-        source: &Source,
-        room: Room,
-        now: Micros,
-    ) -> Result<Self, StoreError> {
+    fn read(read: &Read<'_>, source: &Source, room: Room, now: Micros) -> Result<Self, StoreError> {
         let (chosen, lane) = due(read, Product::Vectorize, room, now)?;
         let mut load = Self {
             lane,
