@@ -265,8 +265,10 @@ impl ReplicatorHandle {
             let unembedded = if makes_vectors() { counts.waiting_for_embedding } else { 0 };
             let owed = counts.pending.saturating_sub(counts.conflicts);
             let is_served = seen.served >= ticket;
-            let is_linked = seen.progress.state != SyncState::Unlinked;
-            let is_drained = is_served && is_linked && owed + unembedded == 0;
+            // While it is syncing, the pass that finds nothing left is still to come.
+            let is_at_rest =
+                !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing);
+            let is_drained = is_served && is_at_rest && owed + unembedded == 0;
             let is_stuck = is_served && !is_drained && is_blocked(&seen.progress, owed, deadline);
             let now = shared.clock.now();
             if is_drained || is_stuck || now >= deadline {

@@ -36,7 +36,7 @@ pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
 }
 
 /// The metadata as the Python service reads it: with the successor's id, which it keeps there.
-fn metadata_json(state: &State) -> String {
+pub(super) fn metadata_json(state: &State) -> String {
     let mut fields: Vec<(String, String)> = state
         .live_metadata()
         .into_iter()

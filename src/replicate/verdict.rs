@@ -3,17 +3,20 @@
 //! A memory loses because somebody else wrote it, or because its own earlier write was applied and the
 //! answer got lost. Its own state, or an older one that is wholly part of its own, is no conflict.
 
+use super::outgoing::metadata_json;
+use crate::model::state::State;
 use crate::model::state_text;
-use crate::remote::fetch::{RemoteEntry, RemoteRow};
+use crate::remote::fetch::{RemoteEntry, RemoteRow, Shown};
 use crate::remote::push::PushRow;
+use serde_json::Value;
 
 /// What is to be done about a lost push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The cloud holds what was sent, at this position.
+    /// The cloud holds what was sent.
     Held {
-        /// Where.
-        seq: i64,
+        /// Where; `None` if somebody has changed the row since, so that the next push must look again.
+        seq: Option<i64>,
     },
     /// Nothing stands against it at this position: it is sent again at once.
     Free {
@@ -31,36 +34,52 @@ pub fn verdict(sent: &PushRow, found: &RemoteEntry) -> Verdict {
     let Some(theirs) = &found.state_text else {
         return without_state(sent, found);
     };
-    if *theirs == sent.state_text {
-        return with_equal_state(sent, found);
-    }
-    let read = state_text::read(theirs).and_then(|theirs| {
-        let ours = state_text::read(&sent.state_text)?;
-        let mut merged = ours.clone();
-        merged.merge(&theirs);
-        Ok(merged == ours)
-    });
+    let read = state_text::read(theirs)
+        .and_then(|theirs| Ok((theirs, state_text::read(&sent.state_text)?)));
     match read {
-        Ok(true) => free(sent, found),
-        Ok(false) => Verdict::Differs("another device changed this memory meanwhile".to_owned()),
+        Ok((theirs, ours)) => with_state(sent, &ours, &theirs, found),
         Err(error) => Verdict::Differs(error.to_string()),
     }
 }
 
-fn with_equal_state(sent: &PushRow, found: &RemoteEntry) -> Verdict {
-    match (sent.alive, found.row) {
-        (true, RemoteRow::Alive) | (false, RemoteRow::Dead | RemoteRow::Absent) => {
-            Verdict::Held { seq: found.seq }
+fn with_state(sent: &PushRow, ours: &State, theirs: &State, found: &RemoteEntry) -> Verdict {
+    let differs = |what: &str| Verdict::Differs(what.to_owned());
+    match (theirs.is_alive(), found.row) {
+        (true, RemoteRow::Dead) if sent.alive => {
+            return differs("the Python service deleted this memory meanwhile");
         }
-        // The Python service purged the row of a living memory: it is written again.
-        (true, RemoteRow::Absent) => free(sent, found),
-        (true, RemoteRow::Dead) => {
-            Verdict::Differs("the Python service deleted this memory meanwhile".to_owned())
+        (false, RemoteRow::Alive) if !sent.alive => {
+            return differs("the Python service stored this memory again");
         }
-        (false, RemoteRow::Alive) => {
-            Verdict::Differs("the Python service stored this memory again".to_owned())
-        }
+        _ => {}
     }
+    let is_touched = theirs.is_alive()
+        && found.row == RemoteRow::Alive
+        && found.shown.as_ref().is_some_and(|shown| !shows(shown, theirs));
+    if ours == theirs {
+        // The Python service purges rows; that of a living memory is written again.
+        if sent.alive && found.row == RemoteRow::Absent {
+            return free(sent, found);
+        }
+        return Verdict::Held { seq: (!is_touched).then_some(found.seq) };
+    }
+    let mut merged = ours.clone();
+    merged.merge(theirs);
+    if merged != *ours {
+        differs("another device changed this memory meanwhile")
+    } else if is_touched {
+        differs("the Python service changed this memory meanwhile")
+    } else {
+        free(sent, found)
+    }
+}
+
+/// Whether a row still shows the state that was written with it.
+fn shows(shown: &Shown, state: &State) -> bool {
+    let metadata = |text: &str| serde_json::from_str::<Value>(text).ok();
+    shown.memory_type == state.kind.value
+        && shown.tags.iter().map(String::as_str).eq(state.live_tags())
+        && metadata(&shown.metadata_json) == metadata(&metadata_json(state))
 }
 
 fn without_state(sent: &PushRow, found: &RemoteEntry) -> Verdict {
@@ -99,22 +118,37 @@ mod tests {
         row
     }
 
-    fn found(sent: &PushRow, state: Option<String>, row: RemoteRow) -> RemoteEntry {
-        let state_bytes = state.as_ref().map_or(0, |text| text.len() as u64);
-        RemoteEntry { id: sent.id, seq: 9, nonce: None, state_text: state, state_bytes, row }
+    fn found(sent: &PushRow, state_of: Option<String>, row: RemoteRow) -> RemoteEntry {
+        let state_bytes = state_of.as_ref().map_or(0, |text| text.len() as u64);
+        let state = state_text::read(&sent.state_text).expect("a state");
+        let shown = Shown {
+            memory_type: sent.memory_type.clone(),
+            tags: state.live_tags().into_iter().map(str::to_owned).collect(),
+            metadata_json: sent.metadata_json.replace(':', ": "),
+        };
+        let shown = (row == RemoteRow::Alive).then_some(shown);
+        RemoteEntry {
+            id: sent.id,
+            seq: 9,
+            nonce: None,
+            state_text: state_of,
+            state_bytes,
+            row,
+            shown,
+        }
     }
 
     #[test]
     fn the_own_state_settles_a_lost_answer() {
         let alive = sent(true);
         let own = |row| verdict(&alive, &found(&alive, Some(alive.state_text.clone()), row));
-        assert_eq!(own(RemoteRow::Alive), Verdict::Held { seq: 9 });
+        assert_eq!(own(RemoteRow::Alive), Verdict::Held { seq: Some(9) });
         assert_eq!(own(RemoteRow::Absent), Verdict::Free { seq: 9 });
         assert!(matches!(own(RemoteRow::Dead), Verdict::Differs(_)));
         let dead = sent(false);
         let own = |row| verdict(&dead, &found(&dead, Some(dead.state_text.clone()), row));
-        assert_eq!(own(RemoteRow::Dead), Verdict::Held { seq: 9 });
-        assert_eq!(own(RemoteRow::Absent), Verdict::Held { seq: 9 });
+        assert_eq!(own(RemoteRow::Dead), Verdict::Held { seq: Some(9) });
+        assert_eq!(own(RemoteRow::Absent), Verdict::Held { seq: Some(9) });
         assert!(matches!(own(RemoteRow::Alive), Verdict::Differs(_)));
     }
 
@@ -123,9 +157,11 @@ mod tests {
         let sent = sent(true);
         let mut older = state();
         older.tags.clear();
-        let older =
-            verdict(&sent, &found(&sent, Some(state_text::write(&older)), RemoteRow::Alive));
-        assert_eq!(older, Verdict::Free { seq: 9 });
+        let mut entry = found(&sent, Some(state_text::write(&older)), RemoteRow::Alive);
+        entry.shown.as_mut().expect("a row").tags.clear();
+        assert_eq!(verdict(&sent, &entry), Verdict::Free { seq: 9 });
+        entry.row = RemoteRow::Dead;
+        assert!(matches!(verdict(&sent, &entry), Verdict::Differs(_)), "deleted by another");
         let mut foreign = state();
         let later = Stamp { ms: 99, counter: 0, device: DeviceId(7) };
         foreign.tags.insert("theirs".to_owned(), Register::new(later, true));
@@ -134,6 +170,27 @@ mod tests {
         assert!(matches!(foreign, Verdict::Differs(_)), "{foreign:?}");
         let newer = verdict(&sent, &found(&sent, Some(r#"{"v":9}"#.to_owned()), RemoteRow::Alive));
         assert!(matches!(&newer, Verdict::Differs(why) if why.contains("form 9")), "{newer:?}");
+    }
+
+    #[test]
+    fn a_row_that_the_python_service_touched_is_not_overwritten() {
+        let sent = sent(true);
+        let own = Some(sent.state_text.clone());
+        let mut older = state();
+        older.metadata.clear();
+        let older = Some(state_text::write(&older));
+        let touch: [fn(&mut Shown); 3] = [
+            |shown| shown.memory_type.push('x'),
+            |shown| shown.tags.clear(),
+            |shown| shown.metadata_json = "{}".to_owned(),
+        ];
+        for change in touch {
+            let mut entry = found(&sent, own.clone(), RemoteRow::Alive);
+            change(entry.shown.as_mut().expect("a row"));
+            assert_eq!(verdict(&sent, &entry), Verdict::Held { seq: None });
+        }
+        let entry = found(&sent, older, RemoteRow::Alive);
+        assert!(matches!(verdict(&sent, &entry), Verdict::Differs(_)));
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Sender<'_> {
         let duty = self.duties.get(&sent.id)?;
         let made = |fate| Some(Record::new(Product::D1, sent.id, duty, fate));
         let record = match verdict(sent, &found) {
-            Verdict::Held { seq } => made(Fate::Settled { seq: Some(seq), r2_key: None }),
+            Verdict::Held { seq } => made(Fate::Settled { seq, r2_key: None }),
             Verdict::Free { seq } => made(Fate::Learnt { seq }),
             Verdict::Differs(why) => self.record(sent.id, Outcome::Differs, &why),
             Verdict::Unexplained => {
