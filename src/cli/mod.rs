@@ -12,6 +12,7 @@ mod failure;
 mod get;
 mod history;
 mod list;
+mod mcp;
 mod model;
 mod outbox;
 mod output;
@@ -48,6 +49,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(session, &args),
         Command::Down => up::down(session),
         Command::Daemon(args) => daemon::run(session, &args),
+        Command::Mcp(args) => mcp::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Store(args) => store::run(session, args),
         Command::Search(args) => search::run(session, args),
