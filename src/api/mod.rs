@@ -9,6 +9,7 @@ pub mod listen;
 pub mod routes;
 pub mod server;
 pub mod status;
+pub mod transfer;
 pub mod wire;
 
 mod body;

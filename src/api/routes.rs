@@ -106,7 +106,7 @@ fn number(name: &str, value: &str) -> Result<i64, ApiError> {
     value.parse().map_err(|_| ApiError::bad_request(format!("{name} is {value:?}, not a number")))
 }
 
-fn query_pairs(query: &str) -> Vec<(String, String)> {
+pub(super) fn query_pairs(query: &str) -> Vec<(String, String)> {
     let decode = |part: &str| {
         let spaced = part.replace('+', " ");
         percent_decode(&spaced)
@@ -218,19 +218,7 @@ pub(super) async fn history(
 ) -> Answer<HistoryAnswer> {
     let id = doors.service.resolve(&id).await?;
     let versions = doors.service.history(id).await?;
-    let versions = versions
-        .into_iter()
-        .map(|version| VersionJson {
-            version: version.version,
-            replaced_at: version.at.to_rfc3339(),
-            cause: version.cause,
-            client: version.client,
-            content: version.content,
-            tags: version.tags,
-            memory_type: version.memory_type,
-            metadata: serde_json::from_str(&version.metadata).unwrap_or_default(),
-        })
-        .collect();
+    let versions = versions.into_iter().map(VersionJson::from).collect();
     Ok(Json(HistoryAnswer { id: id.to_string(), versions }))
 }
 

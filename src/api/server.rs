@@ -1,7 +1,7 @@
 //! The router and what its handlers share.
 
 use super::listen;
-use super::{events, routes, status};
+use super::{events, routes, status, transfer};
 use crate::clock::Micros;
 use crate::replicate::progress::Progress;
 use crate::service::Service;
@@ -26,6 +26,8 @@ pub struct DoorParts {
     pub service: Service,
     /// How replication stands, asked at each status.
     pub progress: Box<dyn Fn() -> Progress + Send + Sync>,
+    /// What is being fetched for the embedder, or why that failed.
+    pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Zone in which dates and phrases are read.
     pub zone: jiff::tz::TimeZone,
     /// Mode of a search that names none.
@@ -77,6 +79,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/tags", get(routes::tags))
         .route("/v1/outbox", get(routes::outbox))
         .route("/v1/outbox/retry", post(routes::retry))
+        .route("/v1/export", get(transfer::export))
+        .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))
         .route("/v1/embedder/reload", post(routes::reload_embedder))
         .route("/v1/daemon/stop", post(routes::stop))

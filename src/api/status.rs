@@ -236,7 +236,7 @@ fn embedder(doors: &Doors, stats: &Stats) -> EmbedderJson {
         dims: status.dims,
         pending: stats.unembedded,
         source: status.source.clone(),
-        error: status.error.clone(),
+        error: (doors.fetching)().or_else(|| status.error.clone()),
     }
 }
 
@@ -309,7 +309,7 @@ fn problems(
         ));
     }
     let status = doors.service.embedder().status();
-    let reason = status.error.clone().unwrap_or_default();
+    let reason = (doors.fetching)().or_else(|| status.error.clone()).unwrap_or_default();
     match status.state {
         EmbedderState::Missing => problems.push(problem(
             "embedder_missing",

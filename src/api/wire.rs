@@ -1,6 +1,7 @@
 //! Requests and answers of `/v1`, as JSON. Unknown keys in a request are refused by name.
 
 use crate::model::memory::Memory;
+use crate::store::Version;
 use crate::store::memory::Stored;
 use crate::store::outbox::Entry;
 use serde::{Deserialize, Serialize};
@@ -282,7 +283,7 @@ pub struct VersionJson {
     pub version: i64,
     /// When it was replaced.
     pub replaced_at: String,
-    /// `store`, `update`, `delete` or `restore`.
+    /// `store`, `update`, `delete`, `restore` or `import`.
     pub cause: String,
     /// By which program.
     pub client: String,
@@ -294,6 +295,21 @@ pub struct VersionJson {
     pub memory_type: String,
     /// The metadata it had.
     pub metadata: Value,
+}
+
+impl From<Version> for VersionJson {
+    fn from(version: Version) -> Self {
+        Self {
+            version: version.version,
+            replaced_at: version.at.to_rfc3339(),
+            cause: version.cause,
+            client: version.client,
+            content: version.content,
+            tags: version.tags,
+            memory_type: version.memory_type,
+            metadata: serde_json::from_str(&version.metadata).unwrap_or_default(),
+        }
+    }
 }
 
 /// Answer of `GET /v1/tags`.

@@ -57,6 +57,10 @@ pub enum Command {
     History(OneId),
     /// Bring back a deleted memory, or an earlier version of one
     Restore(Restore),
+    /// Write all memories, deleted ones and history included, as JSON lines
+    Export(Export),
+    /// Read what `export` wrote
+    Import(Import),
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),

@@ -42,6 +42,7 @@ pub(super) fn run(session: &Session, args: &args::Daemon) -> Result<ExitCode, Fa
         started_by: started_by.to_owned(),
         clock: SystemClock::shared(),
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        sources: session.settings().embedding.is_fetched.then(|| session.sources()),
         embedder: Box::new(move || Ok(Embedder::start(embedder_options)?)),
         ready: Box::new(move || {
             // Whoever started us may have gone; then nobody waits for this.

@@ -8,9 +8,11 @@ mod config;
 mod daemon;
 mod delete;
 mod exit;
+mod export;
 mod failure;
 mod get;
 mod history;
+mod import;
 mod list;
 mod mcp;
 mod model;
@@ -60,6 +62,8 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Delete(args) => delete::run(session, args),
         Command::History(args) => history::run(session, &args),
         Command::Restore(args) => restore::run(session, &args),
+        Command::Export(args) => export::run(session, &args),
+        Command::Import(args) => import::run(session, &args),
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),

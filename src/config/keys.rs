@@ -158,6 +158,14 @@ pub(super) const KEYS: &[Key] = &[
         rule: Rule::Whole { min: 1, max: 64, set: |s, n| s.embedding.threads = size(n) },
     },
     Key {
+        name: "embedding.fetch",
+        variables: &[],
+        rule: Rule::Text {
+            form: Form::OneOf(&["auto", "never"]),
+            set: |s, text| s.embedding.is_fetched = text == "auto",
+        },
+    },
+    Key {
         name: "embedding.hub_url",
         variables: &["HF_ENDPOINT"],
         rule: Rule::Optional { form: Form::Url, set: |s, text| s.embedding.hub_url = text },

@@ -45,6 +45,8 @@ pub struct Embedding {
     pub model: String,
     /// Threads that embed.
     pub threads: usize,
+    /// Whether the daemon fetches a missing model by itself.
+    pub is_fetched: bool,
     /// Where models are fetched from instead of the public hub, without a slash at the end.
     pub hub_url: Option<String>,
     /// The runtime library to load instead of the fetched one.
@@ -117,6 +119,7 @@ impl Settings {
             embedding: Embedding {
                 model: String::new(),
                 threads: 0,
+                is_fetched: false,
                 hub_url: None,
                 runtime_library: None,
             },

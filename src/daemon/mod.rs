@@ -11,5 +11,6 @@
 pub mod lock;
 pub mod run;
 
+mod fetch;
 mod resident;
 mod socket;

@@ -1,5 +1,6 @@
 //! The life of the daemon, from its lock to its last checkpoint.
 
+use super::fetch::{self, FetchNote};
 use super::lock::{Lock, LockError};
 use super::{resident, socket};
 use crate::api::PROTOCOL;
@@ -10,6 +11,7 @@ use crate::clock::SharedClock;
 use crate::config::paths::Paths;
 use crate::config::settings::Settings;
 use crate::embed::embedder::Embedder;
+use crate::embed::pull::Sources;
 use crate::replicate::progress::Progress;
 use crate::service::{Service, pump};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
@@ -40,6 +42,8 @@ pub struct DaemonOptions {
     pub clock: SharedClock,
     /// Seeds everything random.
     pub seed: u64,
+    /// Where a missing model comes from; `None` leaves it missing.
+    pub sources: Option<Sources>,
     /// Makes the embedder.
     pub embedder: Box<dyn FnOnce() -> anyhow::Result<Embedder>>,
     /// Called once when it serves.
@@ -51,7 +55,8 @@ pub struct DaemonOptions {
 /// # Errors
 /// It can't start: another daemon holds the lock ([`LockError::Held`]), or a file can't be used.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
-    let DaemonOptions { paths, settings, started_by, clock, seed, embedder, ready } = options;
+    let DaemonOptions { paths, settings, started_by, clock, seed, sources, embedder, ready } =
+        options;
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -60,9 +65,12 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let (stopper, shutdown) = shutdown::channel();
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
+    let note = FetchNote::default();
+    let fetching = note.clone();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
         progress: Box::new(Progress::default),
+        fetching: Box::new(move || fetching.get()),
         zone: jiff::tz::TimeZone::system(),
         default_mode: parse_mode(&settings.search.default_mode)
             .map_err(|error| anyhow::anyhow!(error.body.message))?,
@@ -79,6 +87,10 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
     tasks.spawn(check_file(service.clone()));
+    if let Some(sources) = sources {
+        let embedder = service.embedder().clone();
+        tasks.spawn(fetch::run(embedder, sources, note, shutdown.clone()));
+    }
     let watch = tokio::spawn(watch_for_stop(stopper.clone(), shutdown.clone(), store.clone()));
     lock.announce(&LockInfo {
         pid: std::process::id(),

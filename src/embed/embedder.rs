@@ -1,13 +1,14 @@
 //! The door to the embedder: a handle that any task may clone and ask.
 
 use super::assets::ModelFolder;
+use super::backlog::{Backlog, Documents, Order, Pending};
 use super::engine::TextError;
 use super::manifest::{Model, Runtime};
 use super::pull::{self, Progress, PullError, Pulled, Sources};
 use super::query_cache::{CACHED_QUERIES, QueryCache};
 use super::runtime;
 use super::status::{EmbedderState, EmbedderStatus};
-use super::worker::{Control, Documents, Inbox, Pending, Query, Shared, Worker};
+use super::worker::{Control, Query, Shared, Worker};
 use crate::model::space::{Space, UnitVector};
 use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
 use std::io;
@@ -48,7 +49,7 @@ impl EmbedderOptions {
             models,
             library: None,
             beside: None,
-            // Measured on MiniLM: a second thread takes a third off a query, more take little.
+            // Measured on MiniLM: a second thread takes a third off a query.
             threads: 2,
             cached_queries: CACHED_QUERIES,
         }
@@ -96,6 +97,14 @@ pub enum EmbedError {
     Closed,
 }
 
+impl EmbedError {
+    pub(super) fn not_ready(state: EmbedderState, error: Option<&str>) -> Self {
+        let step = state.next_step();
+        let hint = error.map_or_else(|| step.to_owned(), |error| format!("{error}; {step}"));
+        Self::NotReady { state, hint }
+    }
+}
+
 /// The vector of a query.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QueryVector {
@@ -114,7 +123,7 @@ pub struct DocumentVectors {
     pub texts: Vec<Result<Vec<UnitVector>, TextError>>,
 }
 
-/// A handle to the embedder. The thread ends when the last one is dropped.
+/// A handle to the embedder. Dropping the last one is like [`Embedder::close`].
 #[derive(Debug, Clone)]
 pub struct Embedder {
     doors: Arc<Doors>,
@@ -125,13 +134,35 @@ pub struct Embedder {
 struct Doors {
     control: Sender<Control>,
     queries: Sender<Query>,
+    orders: Sender<Order>,
     backlog: Sender<Documents>,
     options: Mutex<EmbedderOptions>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Doors {
+    fn close(&self) {
+        // A thread that is gone already needs no order.
+        let _gone = (self.orders.send(Order::Stop), self.control.send(Control::Stop));
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for thread in threads.drain(..) {
+            if let Err(panic) = thread.join() {
+                let panic = runtime::panic_text(panic.as_ref());
+                tracing::error!(panic, "an embedder thread broke down");
+            }
+        }
+    }
+}
+
+impl Drop for Doors {
+    /// A thread that computes while the process ends would use a library that is being taken down.
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl Embedder {
-    /// Starts the thread, which then loads the model; the caller does not wait for it.
+    /// Starts the threads and has them load the model; the caller does not wait for it.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -145,20 +176,24 @@ impl Embedder {
         });
         let (control, control_inbox) = unbounded();
         let (queries, queries_inbox) = bounded(QUERIES_MAX);
+        let (orders, orders_inbox) = unbounded();
         let (backlog, backlog_inbox) = bounded(DOCUMENTS_MAX);
-        let inbox =
-            Inbox { control: control_inbox, queries: queries_inbox, backlog: backlog_inbox };
-        let worker = Worker::new(shared.clone(), inbox);
-        let thread = thread::Builder::new().name("embed".to_owned()).spawn(|| worker.run())?;
+        let worker = Worker::new(shared.clone(), control_inbox, queries_inbox);
+        let later = Backlog::new(shared.clone(), orders_inbox, backlog_inbox, options.clone());
+        let threads = vec![
+            thread::Builder::new().name("embed".to_owned()).spawn(|| worker.run())?,
+            thread::Builder::new().name("embed-backlog".to_owned()).spawn(|| later.run())?,
+        ];
         let doors = Doors {
             control,
             queries,
+            orders,
             backlog,
             options: Mutex::new(options.clone()),
-            thread: Mutex::new(Some(thread)),
+            threads: Mutex::new(threads),
         };
         let embedder = Self { doors: Arc::new(doors), shared };
-        embedder.order(Control::Load(Box::new(options)));
+        embedder.reload(options);
         Ok(embedder)
     }
 
@@ -177,7 +212,7 @@ impl Embedder {
         answer.await.unwrap_or(Err(EmbedError::Closed))
     }
 
-    /// The vectors of texts of the backlog, up to 64 windows each. Queries are served in between.
+    /// The vectors of texts of the backlog, up to 64 windows each. Queries don't wait for them.
     /// Dropping the future drops the work.
     ///
     /// # Errors
@@ -221,16 +256,15 @@ impl Embedder {
     /// queries wait. The runtime library of a process stays the one that was loaded first.
     pub fn reload(&self, options: EmbedderOptions) {
         *self.doors.options.lock().unwrap_or_else(PoisonError::into_inner) = options.clone();
-        let loading = EmbedderStatus::loading(options.model);
         // Said here already, so that whoever waits for the outcome doesn't see the old one.
-        self.shared.status.send_modify(|status| {
-            *status = EmbedderStatus { paused: status.paused, ..loading };
-        });
-        if !self.order(Control::Load(Box::new(options))) {
-            self.shared.status.send_modify(|status| {
-                status.state = EmbedderState::Failed;
-                status.error = Some(EmbedError::Closed.to_string());
-            });
+        let mut status = EmbedderStatus::loading(options.model);
+        self.shared.publish(status.clone());
+        let exchanged = self.doors.orders.send(Order::Use(Box::new(options.clone()))).is_ok();
+        let loading = self.doors.control.send(Control::Load(Box::new(options))).is_ok();
+        if !(exchanged && loading) {
+            status.state = EmbedderState::Failed;
+            status.error = Some(EmbedError::Closed.to_string());
+            self.shared.publish(status);
         }
     }
 
@@ -249,23 +283,18 @@ impl Embedder {
 
     /// Holds the backlog back; queries are served.
     pub fn pause(&self) {
-        self.order(Control::Pause);
+        self.order(Order::Pause);
     }
 
     /// Lets the backlog go on.
     pub fn resume(&self) {
-        self.order(Control::Resume);
+        self.order(Order::Resume);
     }
 
-    /// Ends the thread and waits for it: for the window that it computes, or for the model that it
-    /// loads.
+    /// Ends the threads and waits for them: for the window that is being computed, or for the
+    /// model that is being loaded.
     pub fn close(&self) {
-        self.order(Control::Stop);
-        let thread = self.doors.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(panic)) = thread.map(JoinHandle::join) {
-            let panic = runtime::panic_text(panic.as_ref());
-            tracing::error!(%panic, "the embedder thread broke down");
-        }
+        self.doors.close();
     }
 
     fn check_ready(&self) -> Result<(), EmbedError> {
@@ -273,9 +302,9 @@ impl Embedder {
         if ready { Ok(()) } else { Err(self.shared.not_ready()) }
     }
 
-    /// Whether the order was taken; it is not after `close` or a breakdown.
-    fn order(&self, order: Control) -> bool {
-        self.doors.control.send(order).is_ok()
+    fn order(&self, order: Order) {
+        // The thread is gone after `close` or a breakdown, which the status says.
+        let _gone = self.doors.orders.send(order);
     }
 }
 

@@ -18,6 +18,8 @@ use tokenizers::Encoding;
 
 /// Where the runtime looks for weights that lie outside the graph.
 const WEIGHTS_FOLDER_KEY: &str = "session.model_external_initializers_file_folder_path";
+/// Whether the runtime must leave the weights unpacked.
+const NO_PACKING_KEY: &str = "session.disable_prepacking";
 /// Marks at the two ends of a text take two places of the window.
 const MARKS: usize = 2;
 
@@ -83,6 +85,20 @@ pub enum TextError {
     NoDirection(usize),
 }
 
+/// What a model is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Short texts that someone waits for: the weights are packed for speed, and so many threads
+    /// compute one text together.
+    Queries {
+        /// Number of threads.
+        threads: usize,
+    },
+    /// Long texts that nobody waits for: the weights are used as they are mapped, on the thread
+    /// that asks. On long texts packing gains nothing.
+    Backlog,
+}
+
 /// A model in memory.
 pub struct Engine {
     text: TextEmbedding,
@@ -91,8 +107,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Loads `model` from `folder` with the runtime library at `library`; `threads` compute one
-    /// text together.
+    /// Loads `model` from `folder` with the runtime library at `library`.
     ///
     /// # Errors
     /// Files are missing or damaged, or the runtime refuses them.
@@ -100,7 +115,7 @@ impl Engine {
         model: &'static Model,
         folder: &ModelFolder,
         library: &Path,
-        threads: usize,
+        purpose: Purpose,
     ) -> Result<Self, LoadError> {
         for asset in [&model.weights, &model.tokenizer] {
             match folder.condition(asset)? {
@@ -129,10 +144,15 @@ impl Engine {
                 Pooling::Cls => fastembed::Pooling::Cls,
             });
         let weights_folder = weights.parent().unwrap_or(folder.root());
+        let (threads, no_packing) = match purpose {
+            Purpose::Queries { threads } => (threads, "0"),
+            Purpose::Backlog => (1, "1"),
+        };
         let options = InitOptionsUserDefined::new()
             .with_environment(runtime.environment)
             .with_max_length(model.window)
             .with_intra_threads(threads)
+            .with_session_config(NO_PACKING_KEY, no_packing)
             .with_session_config(WEIGHTS_FOLDER_KEY, weights_folder.to_string_lossy());
         let text = catch_unwind(AssertUnwindSafe(|| {
             TextEmbedding::try_new_from_user_defined(description, options)

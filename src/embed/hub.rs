@@ -235,6 +235,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_part_than_was_asked_for_is_not_taken() {
+        let done = download(vec![Answer::Elsewhere], FILE, b"sixteen").await;
+        assert!(matches!(done.got, Err(HubError::Status(StatusCode::PARTIAL_CONTENT))));
+        assert_eq!(done.steps, Vec::<u64>::new());
+    }
+
+    #[tokio::test]
     async fn a_part_of_another_file_never_gets_the_name() {
         let done = download(vec![Answer::Asked], FILE, b"SIXTEEN").await;
         assert!(matches!(done.got, Err(HubError::Part(PartError::Hash { .. }))), "{:?}", done.got);

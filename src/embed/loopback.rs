@@ -13,6 +13,8 @@ pub enum Answer {
     Asked,
     /// The asked-for part, broken off after so many bytes.
     Broken(usize),
+    /// A part that was not asked for: the file from its second byte on.
+    Elsewhere,
     /// A refusal.
     Status(&'static str),
 }
@@ -64,6 +66,7 @@ fn respond(mut stream: TcpStream, file: &[u8], answer: Answer) -> (String, Optio
     }
     let (status, sent) = match (answer, from) {
         (Answer::Status(status), _) => (status.to_owned(), &[][..]),
+        (Answer::Elsewhere, _) => (partial(1, file.len()), &file[1..]),
         (Answer::Whole, _) | (_, None) => ("200 OK".to_owned(), file),
         (_, Some(from)) if from >= file.len() => ("416 Range Not Satisfiable".to_owned(), &[][..]),
         (_, Some(from)) => (partial(from, file.len()), &file[from..]),

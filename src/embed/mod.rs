@@ -27,6 +27,7 @@ pub mod engine;
 pub mod runtime;
 pub mod windows;
 
+mod backlog;
 pub mod embedder;
 pub mod query_cache;
 pub mod status;

@@ -1,9 +1,9 @@
 //! Cuts a text that is longer than the model's window into overlapping windows, each of which is
 //! a slice of the text that begins at a word.
 //!
-//! A window may hold a little more than the model reads: it ends with the word in which the model
-//! stops, so that the first window gives the very vector that the whole text would give. What the
-//! model doesn't read of it is in the overlap with the next window.
+//! A window may end inside a word. The tokenizer takes the longest piece it knows from the front of
+//! a word, so the slice has the very tokens that were counted, and the first window gives the
+//! vector that the whole text gives. The word that was cut is whole in the next window.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ pub const MAX_WINDOWS: usize = 64;
 /// Tokens that two neighbouring windows share.
 pub const OVERLAP: usize = 32;
 /// The longest piece that is given to the tokenizer at once, which bounds its memory. A window is
-/// never longer than two of them.
+/// no longer either.
 pub const PIECE_MAX_BYTES: usize = 16 * 1024;
 /// How much of a text is split into tokens. Ordinary text fills all windows with a tenth of it.
 pub const READ_MAX_BYTES: usize = MAX_WINDOWS * PIECE_MAX_BYTES;
@@ -56,10 +56,11 @@ pub fn windows(text: &str, tokens: &[Token], capacity: usize) -> Vec<Range<usize
     while let Some(begin) = tokens.get(first).map(|token| token.begin)
         && windows.len() < MAX_WINDOWS
     {
-        let room = tokens.get(first..).unwrap_or_default().iter().take(capacity.max(1));
-        let fitting = room.take_while(|token| token.end <= begin + PIECE_MAX_BYTES).count().max(1);
-        let past = first + fitting;
-        windows.push(begin..word_end(tokens, past));
+        let rest = tokens.get(first..).unwrap_or_default().iter().take(capacity.max(1));
+        let inside = rest.take_while(|token| token.end <= begin + PIECE_MAX_BYTES);
+        let ends: Vec<usize> = inside.map(|token| token.end).collect();
+        let past = first + ends.len().max(1);
+        windows.push(begin..ends.last().copied().unwrap_or(begin));
         if past >= tokens.len() {
             break;
         }
@@ -70,13 +71,6 @@ pub fn windows(text: &str, tokens: &[Token], capacity: usize) -> Vec<Range<usize
         windows.push(0..text.floor_char_boundary(text.len().min(PIECE_MAX_BYTES)));
     }
     windows
-}
-
-/// The byte at which the word ends that the token before `past` belongs to.
-fn word_end(tokens: &[Token], past: usize) -> usize {
-    let rest = tokens.get(past..).unwrap_or_default();
-    let of_word = rest.iter().take_while(|token| !token.begins_word).count();
-    tokens.get(past + of_word - 1).map_or(0, |token| token.end)
 }
 
 /// Where the window after `first..past` begins: the overlap back, and then back to the beginning

@@ -22,6 +22,7 @@ use crate::model::refusal::Refusal;
 use crate::store::error::StoreError;
 use crate::store::memory::{self, Stored};
 use crate::store::search::{self, Hit, Mode, Search};
+use crate::store::transfer::{self, Absorbed, Record};
 use crate::store::{Store, Version, vector};
 use ask::{DeleteAsk, SearchAsk};
 use backlog::Backlog;
@@ -264,6 +265,18 @@ impl Service {
         self.write(move |write| memory::restore(write, &id, version, &client)).await?;
         self.events.publish(Change::Stored, &id);
         self.get(id).await
+    }
+
+    /// Takes in records of another store, in one transaction. Tells what became of each.
+    ///
+    /// # Errors
+    /// The store refused; then none is kept.
+    pub async fn absorb(&self, records: Vec<Record>) -> Result<Vec<Absorbed>, ServiceError> {
+        Ok(self
+            .write(move |write| {
+                records.iter().map(|record| transfer::absorb(write, record)).collect()
+            })
+            .await?)
     }
 
     /// A page of live memories, newest first, and how many pass the filter.

@@ -15,7 +15,7 @@ pub struct Version {
     pub version: i64,
     /// When it was replaced.
     pub at: Micros,
-    /// By what: `store`, `update`, `delete`, `restore`.
+    /// By what: `store`, `update`, `delete`, `restore`, `import`.
     pub cause: String,
     /// By which program.
     pub client: String,
@@ -47,11 +47,56 @@ pub(super) fn record(
     if is_same || !old.is_alive() {
         return Ok(());
     }
-    let last: i64 = write
+    let version = Version {
+        version: last(write, before.key)? + 1,
+        at: write.now(),
+        cause: cause.as_str().to_owned(),
+        client: client.to_owned(),
+        memory_type: old.kind.value.clone(),
+        tags: old.live_tags().into_iter().map(str::to_owned).collect(),
+        metadata: metadata_json(old),
+        content: before.content.clone().unwrap_or_default(),
+    };
+    insert(write, before.key, &version)
+}
+
+/// Keeps a text that came from elsewhere and lost against the one that is here, unless it is kept already.
+pub(super) fn record_loser(
+    write: &Write<'_>,
+    here: &Row,
+    loser: &State,
+    content: Option<&str>,
+) -> Result<(), StoreError> {
+    let Some(content) = content else { return Ok(()) };
+    let is_kept = write
+        .conn
+        .prepare_cached("SELECT 1 FROM history WHERE memory = ?1 AND content = ?2")?
+        .exists((here.key, content))?;
+    if is_kept {
+        return Ok(());
+    }
+    let version = Version {
+        version: last(write, here.key)? + 1,
+        at: write.now(),
+        cause: Cause::Import.as_str().to_owned(),
+        client: loser.birth.value.client.clone(),
+        memory_type: loser.kind.value.clone(),
+        tags: loser.live_tags().into_iter().map(str::to_owned).collect(),
+        metadata: metadata_json(loser),
+        content: content.to_owned(),
+    };
+    insert(write, here.key, &version)
+}
+
+fn last(write: &Write<'_>, key: i64) -> Result<i64, StoreError> {
+    Ok(write
         .conn
         .prepare_cached("SELECT coalesce(max(version), 0) FROM history WHERE memory = ?1")?
-        .query_row([before.key], |row| row.get(0))?;
-    let tags = serde_json::to_string(&old.live_tags()).unwrap_or_default();
+        .query_row([key], |row| row.get(0))?)
+}
+
+/// Writes a version and drops those beyond the number that is kept.
+pub(super) fn insert(write: &Write<'_>, key: i64, version: &Version) -> Result<(), StoreError> {
     write
         .conn
         .prepare_cached(
@@ -59,20 +104,20 @@ pub(super) fn record(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(rusqlite::params![
-            before.key,
-            last + 1,
-            write.now().0,
-            cause.as_str(),
-            client,
-            old.kind.value,
-            tags,
-            metadata_json(old),
-            before.content.as_deref().unwrap_or_default(),
+            key,
+            version.version,
+            version.at.0,
+            version.cause,
+            version.client,
+            version.memory_type,
+            serde_json::to_string(&version.tags).unwrap_or_default(),
+            version.metadata,
+            version.content,
         ])?;
     write
         .conn
         .prepare_cached("DELETE FROM history WHERE memory = ?1 AND version <= ?2")?
-        .execute((before.key, last + 1 - i64::from(write.keep_versions)))?;
+        .execute((key, version.version - i64::from(write.keep_versions)))?;
     Ok(())
 }
 

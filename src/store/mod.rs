@@ -21,6 +21,7 @@ pub mod memory;
 pub mod outbox;
 pub mod search;
 pub mod stats;
+pub mod transfer;
 pub mod vector;
 
 mod connection;

@@ -38,6 +38,7 @@ pub(super) enum Cause {
     Update,
     Delete,
     Restore,
+    Import,
 }
 
 impl Cause {
@@ -47,6 +48,7 @@ impl Cause {
             Self::Update => "update",
             Self::Delete => "delete",
             Self::Restore => "restore",
+            Self::Import => "import",
         }
     }
 }

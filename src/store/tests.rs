@@ -490,3 +490,40 @@ async fn a_switch_of_the_space_makes_everything_wait_for_new_vectors() {
     assert_eq!(f.store.read(stats::stats).await.unwrap().unembedded, 1);
     assert_eq!(f.embed_all(|_| 0.0).await, 0, "vectors of the old space are not taken");
 }
+
+#[tokio::test]
+async fn an_export_taken_in_elsewhere_is_the_same_and_twice_changes_nothing() {
+    use super::transfer::{self, Absorbed};
+    let (f, g) = (fixture(), fixture());
+    let kept = f.store("kept text", &["a"]).await.id;
+    f.store("Kept Text", &["b"]).await;
+    let dead = f.store("dead text", &["c"]).await.id;
+    f.store.write(move |w| memory::delete(w, &dead, "test")).await.unwrap();
+    let (records, next) = f.store.read(|r| transfer::page(r, 0, 500, 1 << 20)).await.unwrap();
+    assert_eq!((records.len(), next), (2, None));
+    let take_in = |records: Vec<transfer::Record>| {
+        g.store.write(move |w| {
+            records.iter().map(|r| transfer::absorb(w, r)).collect::<Result<Vec<_>, _>>()
+        })
+    };
+    assert_eq!(take_in(records.clone()).await.unwrap(), [Absorbed::New, Absorbed::New]);
+    assert_eq!(take_in(records.clone()).await.unwrap(), [Absorbed::Unchanged, Absorbed::Unchanged]);
+    let (again, _) = g.store.read(|r| transfer::page(r, 0, 500, 1 << 20)).await.unwrap();
+    assert_eq!(again, records);
+    assert_eq!(g.get(kept).await.content, "Kept Text");
+    assert!(g.get(dead).await.deleted_at.is_some());
+
+    // An old copy of what was deleted here later doesn't bring it back, and its text is kept.
+    f.clock.advance(Duration::from_secs(5));
+    let newer = f.store("KEPT TEXT", &[]).await.id;
+    f.store.write(move |w| memory::delete(w, &newer, "test")).await.unwrap();
+    let outcome = f
+        .store
+        .write(move |w| {
+            records.iter().map(|r| transfer::absorb(w, r)).collect::<Result<Vec<_>, _>>()
+        })
+        .await
+        .unwrap();
+    assert_eq!(outcome, [Absorbed::Unchanged, Absorbed::Unchanged]);
+    assert!(f.get(kept).await.deleted_at.is_some());
+}

@@ -1,0 +1,157 @@
+//! `GET /v1/export` and `POST /v1/import`: records page by page, as `memtide export` writes them.
+
+use super::body::Body;
+use super::error::ApiError;
+use super::routes::query_pairs;
+use super::server::Doors;
+use super::wire::VersionJson;
+use crate::clock::Micros;
+use crate::model::draft::Text;
+use crate::model::id::{BodyHash, MemoryId};
+use crate::model::state_text;
+use crate::store::Version;
+use crate::store::transfer::{self, Absorbed, Record};
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the records' form.
+const FORM: u32 = 1;
+/// Records of one page.
+const PAGE_RECORDS: usize = 500;
+/// Bytes of text of one page, roughly.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A memory, dead or alive, with all it is made of: one line of an export.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordJson {
+    /// Version of this form.
+    pub memtide: u32,
+    /// 64 hex digits.
+    pub id: String,
+    /// The text, unless that is no longer kept.
+    pub content: Option<String>,
+    /// The registers.
+    pub state: Value,
+    /// Versions that were replaced, oldest first.
+    #[serde(default)]
+    pub history: Vec<VersionJson>,
+}
+
+/// Answer of `GET /v1/export`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExportAnswer {
+    /// One page.
+    pub records: Vec<RecordJson>,
+    /// What to give as `after` for the next page; none at the end.
+    pub next: Option<i64>,
+}
+
+/// `POST /v1/import`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// Records of an export.
+    pub records: Vec<RecordJson>,
+}
+
+/// Answer of `POST /v1/import`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportAnswer {
+    /// Memories that were not here.
+    pub new: u64,
+    /// Memories of which some was newer.
+    pub merged: u64,
+    /// Memories of which all was here.
+    pub unchanged: u64,
+}
+
+pub(super) async fn export(
+    State(doors): State<Doors>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<ExportAnswer>, ApiError> {
+    let after = query_pairs(query.as_deref().unwrap_or_default())
+        .into_iter()
+        .find(|(key, _)| key == "after")
+        .map_or(Ok(0), |(_, value)| value.parse::<i64>())
+        .map_err(|_| ApiError::bad_request("after is not a number"))?;
+    let (records, next) = doors
+        .service
+        .store()
+        .read(move |read| transfer::page(read, after, PAGE_RECORDS, PAGE_BYTES))
+        .await?;
+    Ok(Json(ExportAnswer { records: records.into_iter().map(RecordJson::from).collect(), next }))
+}
+
+pub(super) async fn import(
+    State(doors): State<Doors>,
+    Body(request): Body<ImportRequest>,
+) -> Result<Json<ImportAnswer>, ApiError> {
+    let mut records = Vec::with_capacity(request.records.len());
+    for record in request.records {
+        records.push(read(record, doors.service.text_limit())?);
+    }
+    Ok(Json(count(&doors.service.absorb(records).await?)))
+}
+
+fn count(outcomes: &[Absorbed]) -> ImportAnswer {
+    let of = |wanted| {
+        let n = outcomes.iter().filter(|outcome| **outcome == wanted).count();
+        u64::try_from(n).unwrap_or(u64::MAX)
+    };
+    ImportAnswer {
+        new: of(Absorbed::New),
+        merged: of(Absorbed::Merged),
+        unchanged: of(Absorbed::Unchanged),
+    }
+}
+
+impl From<Record> for RecordJson {
+    fn from(record: Record) -> Self {
+        Self {
+            memtide: FORM,
+            id: record.id.to_string(),
+            content: record.content,
+            state: serde_json::from_str(&state_text::write(&record.state)).unwrap_or_default(),
+            history: record.versions.into_iter().map(VersionJson::from).collect(),
+        }
+    }
+}
+
+/// Checks a record as strictly as a store: what comes from a file is not trusted more than a client.
+fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
+    let bad = |what: &str| {
+        let id: String = record.id.chars().take(80).collect();
+        ApiError::bad_request(format!("the record {id:?} {what}"))
+    };
+    if record.memtide != FORM {
+        return Err(bad(&format!("has form {}, this memtide reads {FORM}", record.memtide)));
+    }
+    let id: MemoryId = record.id.parse().map_err(|_| bad("has no valid id"))?;
+    let state = state_text::read(&record.state.to_string()).map_err(|e| bad(&format!(": {e}")))?;
+    if let Some(content) = &record.content {
+        if BodyHash::of(content) != state.text.value {
+            return Err(bad("has a text that its registers don't name"));
+        }
+        Text::check(content.clone(), text_limit)?;
+    } else if state.is_alive() {
+        return Err(bad("is alive and has no text"));
+    }
+    let mut versions = Vec::with_capacity(record.history.len());
+    for version in &record.history {
+        let at = Micros::parse_rfc3339(&version.replaced_at);
+        versions.push(Version {
+            version: version.version,
+            at: at.ok_or_else(|| bad("has a version without a valid time"))?,
+            cause: version.cause.clone(),
+            client: version.client.clone(),
+            memory_type: version.memory_type.clone(),
+            tags: version.tags.clone(),
+            metadata: version.metadata.to_string(),
+            content: version.content.clone(),
+        });
+    }
+    Ok(Record { id, state, content: record.content, versions })
+}
