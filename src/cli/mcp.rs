@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 pub(super) fn run(session: &Session, args: &args::Mcp) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_new(&session.settings().log.filter)
+    // A client shows what comes on standard error; the SDK's diary is for those who ask for it.
+    let filter = EnvFilter::try_new(format!("rmcp=warn,{}", session.settings().log.filter))
         .map_err(|error| Failure::new(format!("log.filter is not understood: {error}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
