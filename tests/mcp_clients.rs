@@ -2,7 +2,7 @@
 //! Inspector, each in every way it settles the protocol's revision. Both come from their
 //! registries, through pip and npm, at the versions in `tests/mcp_clients`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/home.rs"]
 mod home;
