@@ -35,6 +35,8 @@ pub enum Command {
     Down,
     /// Run the daemon in the foreground
     Daemon(Daemon),
+    /// Serve an MCP client on standard input and output
+    Mcp(Mcp),
     /// Tell how everything stands
     Status(Status),
     /// Remember a text

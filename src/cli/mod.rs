@@ -17,6 +17,7 @@ mod get;
 mod history;
 mod import;
 mod list;
+mod mcp;
 mod model;
 mod outbox;
 mod output;
@@ -59,6 +60,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(session, &args),
         Command::Down => up::down(session),
         Command::Daemon(args) => daemon::run(session, &args),
+        Command::Mcp(args) => mcp::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Store(args) => store::run(session, args),
         Command::Search(args) => search::run(session, args),
