@@ -4,6 +4,7 @@ use super::super::failure::Failure;
 use super::super::session::Session;
 use super::super::{args, output};
 use super::{account, token};
+use crate::remote::error::Product;
 use crate::remote::permissions::{self, Outcome, PermissionCheck, Resources};
 use crate::remote::provision;
 use serde_json::json;
@@ -31,7 +32,16 @@ pub(super) fn run(session: &Session, args: &args::JsonOnly) -> Result<ExitCode, 
     for check in &checks {
         print(args.json, check)?;
     }
-    let is_fine = checks.iter().all(PermissionCheck::is_ok);
+    // Without a database or an index nothing is proven; a bucket is optional.
+    let is_unproven = |check: &PermissionCheck| {
+        matches!(check.product, Product::D1 | Product::Vectorize)
+            && check.outcome == Outcome::NotConfigured
+    };
+    let has_unproven = checks.iter().any(is_unproven);
+    if has_unproven {
+        output::note("make what is missing with `memtide cloud init`, then check again");
+    }
+    let is_fine = !has_unproven && checks.iter().all(PermissionCheck::is_ok);
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
