@@ -35,6 +35,8 @@ pub enum Command {
     Down,
     /// Run the daemon in the foreground
     Daemon(Daemon),
+    /// Serve an MCP client on standard input and output
+    Mcp(Mcp),
     /// Tell how everything stands
     Status(Status),
     /// Remember a text
@@ -59,6 +61,9 @@ pub enum Command {
     Export(Export),
     /// Read what `export` wrote
     Import(Import),
+    /// The copy in your Cloudflare account
+    #[command(subcommand)]
+    Cloud(Cloud),
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),
@@ -70,6 +75,9 @@ pub enum Command {
     Config(Config),
     /// Measure speed and size on this machine
     Bench(Bench),
+    /// Show the whole story against an emulated cloud
+    #[cfg(feature = "emulator")]
+    Demo,
     /// Print shell completions
     Completions(Completions),
     /// Print the manual page

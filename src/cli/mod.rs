@@ -5,9 +5,12 @@ pub mod args;
 
 mod about;
 mod bench;
+mod cloud;
 mod config;
 mod daemon;
 mod delete;
+#[cfg(feature = "emulator")]
+mod demo;
 mod exit;
 mod export;
 mod failure;
@@ -15,6 +18,7 @@ mod get;
 mod history;
 mod import;
 mod list;
+mod mcp;
 mod model;
 mod outbox;
 mod output;
@@ -35,6 +39,12 @@ use std::process::ExitCode;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    // A defect has its own exit code; the panic's message has been printed by then.
+    std::panic::catch_unwind(parse_then_run)
+        .unwrap_or(ExitCode::from(failure::Code::Internal as u8))
+}
+
+fn parse_then_run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return exit::usage(&error),
@@ -51,6 +61,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Up(args) => up::run(session, &args),
         Command::Down => up::down(session),
         Command::Daemon(args) => daemon::run(session, &args),
+        Command::Mcp(args) => mcp::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Store(args) => store::run(session, args),
         Command::Search(args) => search::run(session, args),
@@ -63,10 +74,13 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Import(args) => import::run(session, &args),
+        Command::Cloud(command) => cloud::run(session, command),
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
         Command::Bench(args) => bench::run(session, args),
+        #[cfg(feature = "emulator")]
+        Command::Demo => demo::run(session),
         Command::Completions(args) => about::completions(&args),
         Command::Man => about::man(),
     }

@@ -20,6 +20,10 @@ use std::time::Duration;
 
 /// Time a daemon has to become ready. It opens its database before that, not its model.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time after which the holder of the lock is taken to be stopping, which takes under 2 s.
+const BEATEN_WAIT: Duration = Duration::from_secs(2);
+/// Pause between two looks for it.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How to reach the daemon, and how to start it.
 #[derive(Debug, Clone)]
@@ -66,9 +70,27 @@ impl Launch {
     /// # Errors
     /// It can't be started, or doesn't become ready in time.
     pub fn ensure(&self) -> Result<(PathBuf, bool), LaunchError> {
-        if let Some(socket) = self.running() {
-            return Ok((socket, false));
+        for _ in 0..READY_TIMEOUT.as_secs() / BEATEN_WAIT.as_secs() {
+            if let Some(socket) = self.running() {
+                return Ok((socket, false));
+            }
+            if let Some(socket) = self.start()? {
+                return Ok((socket, true));
+            }
+            // Who holds the lock is on its way up, or on its way down: then nobody else will serve.
+            let looks = usize::try_from(BEATEN_WAIT.as_millis() / LOOK_EVERY.as_millis());
+            let policy = ConstantBuilder::default()
+                .with_delay(LOOK_EVERY)
+                .with_max_times(looks.unwrap_or(40));
+            if let Ok(socket) = (|| self.running().ok_or(())).retry(policy).call() {
+                return Ok((socket, false));
+            }
         }
+        Err(LaunchError::Late(self.log_file.clone()))
+    }
+
+    /// Starts a daemon and waits until it serves; `None` if another one holds the lock.
+    fn start(&self) -> Result<Option<PathBuf>, LaunchError> {
         let log = self.open_log().map_err(LaunchError::Spawn)?;
         let log_start = log.metadata().map_or(0, |meta| meta.len());
         let mut child = Command::new(&self.program)
@@ -85,23 +107,13 @@ impl Launch {
             .map_err(LaunchError::Spawn)?;
         let said = first_line(&mut child);
         if said.as_deref() == Some(READY_LINE) {
-            return self
-                .running()
-                .map(|s| (s, true))
-                .ok_or(LaunchError::Late(self.log_file.clone()));
-        }
-        // Another daemon may have won the lock and still be on its way.
-        let policy = ConstantBuilder::default()
-            .with_delay(Duration::from_millis(50))
-            .with_max_times(usize::try_from(READY_TIMEOUT.as_millis() / 50).unwrap_or(400));
-        let is_beaten = said.as_deref() == Some(BEATEN_LINE);
-        if is_beaten {
-            let socket = (|| self.running().ok_or(())).retry(policy).call();
-            return socket
-                .map(|s| (s, false))
-                .map_err(|()| LaunchError::Late(self.log_file.clone()));
+            let socket = self.running();
+            return socket.map(Some).ok_or(LaunchError::Late(self.log_file.clone()));
         }
         let _status = child.wait();
+        if said.as_deref() == Some(BEATEN_LINE) {
+            return Ok(None);
+        }
         Err(LaunchError::Died(log_since(&self.log_file, log_start)))
     }
 
