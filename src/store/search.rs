@@ -8,9 +8,9 @@
 use super::error::StoreError;
 use super::keyword::Words;
 use super::memory;
+use super::nearest;
 use super::reader::Read;
 use super::select::Select;
-use super::vector;
 use crate::model::filter::Filter;
 use crate::model::memory::Memory;
 use crate::model::space::UnitVector;
@@ -86,7 +86,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     if search.mode != Mode::Keyword
         && let Some(vector) = &search.vector
     {
-        for (key, cosine) in vector::nearest(read.conn, vector, depth, &search.filter)? {
+        for (key, cosine) in nearest::nearest(read, vector, depth, &search.filter)? {
             candidates.entry(key).or_default().cosine = Some(cosine);
         }
     }
@@ -99,7 +99,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         if let (Mode::Hybrid, Some(vector)) = (search.mode, &search.vector) {
             let lacking: Vec<i64> =
                 candidates.iter().filter(|(_, c)| c.cosine.is_none()).map(|(k, _)| *k).collect();
-            for (key, cosine) in vector::cosines(read.conn, vector, &lacking)? {
+            for (key, cosine) in nearest::cosines(read, vector, &lacking)? {
                 candidates.entry(key).or_default().cosine = Some(cosine);
             }
         }
