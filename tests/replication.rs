@@ -242,9 +242,9 @@ impl World {
         self.replicator.step().await.unwrap()
     }
 
-    /// Takes a step whose next D1 request is answered late, and does `change` in between.
-    async fn step_around(&self, change: impl Future<Output = ()>) -> Step {
-        let late = Rule::new(Effect::Delay(Duration::from_secs(3))).on(Product::D1).times(1);
+    /// Takes a step whose next request to `product` is answered late, and does `change` in between.
+    async fn step_around(&self, product: Product, change: impl Future<Output = ()>) -> Step {
+        let late = Rule::new(Effect::Delay(Duration::from_secs(3))).on(product).times(1);
         let late = self.account.core().inject(late);
         let change = async {
             while self.account.core().fired(late) == 0 {

@@ -151,7 +151,7 @@ async fn an_answer_for_a_link_that_is_gone_changes_nothing() {
         let other = link::Link { linked_at, account: "another".to_owned(), ..old };
         world.store.write(move |write| link::link(write, &other)).await.unwrap();
     };
-    world.step_around(relink).await;
+    world.step_around(Product::D1, relink).await;
     assert_eq!(world.counts().await.pending_by_product[1], 1, "still owed to the other account");
     assert_eq!(world.store.read(link::anchor).await.unwrap(), None);
     let remembered = world.store.read(|read| link::remembered(read, "budget")).await.unwrap();

@@ -170,7 +170,7 @@ async fn a_body_that_does_not_arrive_keeps_its_row_back() {
 async fn a_change_during_a_send_keeps_the_duty() {
     let world = World::linked().await;
     let id = world.remember("before", &["one"]).await;
-    let step = world.step_around(world.retag(id, &["two"])).await;
+    let step = world.step_around(Product::D1, world.retag(id, &["two"])).await;
     assert_eq!(step.tally.settled, 1, "the row was taken");
     assert_eq!(world.rows("SELECT tags FROM memories"), ["one"]);
     let owed = world.entries().await;
@@ -180,6 +180,19 @@ async fn a_change_during_a_send_keeps_the_duty() {
     assert_eq!(world.rows("SELECT tags FROM memories"), ["two"]);
     assert_eq!(world.account.core().n_requests(Product::D1), 2, "the position was kept");
     assert!(world.get(id).await.synced);
+}
+
+#[tokio::test]
+async fn a_body_that_was_replaced_while_it_went_up_is_not_the_rows() {
+    let world = World::linked().await;
+    world.remember(&format!("short{}", " ".repeat(INLINE)), &[]).await;
+    let shorten = async {
+        world.remember("short", &[]).await;
+    };
+    world.step_around(Product::R2, shorten).await;
+    assert_eq!(world.account.core().object_keys("bodies").unwrap().len(), 1, "it did arrive");
+    world.settle().await;
+    assert_eq!(world.rows("SELECT content AS a, r2_key AS b FROM memories"), ["short|NULL"]);
 }
 
 #[tokio::test]
