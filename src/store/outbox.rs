@@ -263,10 +263,16 @@ pub fn due_in_lane(
 /// # Errors
 /// The database refused.
 pub fn next_due_at(read: &Read<'_>, product: Product) -> Result<Option<Micros>, StoreError> {
-    let sql = format!(
-        "SELECT min(o.due_at) FROM outbox o WHERE o.product = ?1 AND o.state = 'due' {}",
-        waits_for(product)
-    );
+    // The index gives each lane's first; a minimum over both would look at every duty.
+    let first = |lane| {
+        format!(
+            "(SELECT o.due_at FROM outbox o WHERE o.product = ?1 AND o.state = 'due'
+               AND o.lane = {lane} {} ORDER BY o.due_at LIMIT 1)",
+            waits_for(product)
+        )
+    };
+    let sql =
+        format!("SELECT min(at) FROM (SELECT {} AS at UNION ALL SELECT {})", first(0), first(1));
     let at: Option<i64> =
         read.conn.prepare_cached(&sql)?.query_row([product.as_str()], |row| row.get(0))?;
     Ok(at.map(Micros))
