@@ -12,6 +12,7 @@ use front::{Era, Front};
 use home::Home;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::process::Command;
 
 const ERAS: [Era; 2] = [Era::Stateless, Era::Handshake];
 
@@ -25,6 +26,11 @@ fn lock_file(home: &Home) -> std::path::PathBuf {
 fn daemon_pid(home: &Home) -> i32 {
     let lock: Value = serde_json::from_slice(&std::fs::read(lock_file(home)).unwrap()).unwrap();
     i32::try_from(lock["pid"].as_i64().unwrap()).unwrap()
+}
+
+fn signal(name: &str, pid: i32) {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
 }
 
 #[test]
@@ -121,8 +127,7 @@ fn calls_go_on_when_the_daemon_was_replaced() {
         assert_eq!(found["memories"][0]["content_hash"], first["content_hash"]);
         let after = daemon_pid(&home);
         assert_ne!(before, after, "no other daemon took over");
-        let killed = std::process::Command::new("kill").args(["-9", &after.to_string()]).status();
-        assert!(killed.unwrap().success());
+        signal("-9", after);
         let (_, again) = front.done("memory_store", &text);
         assert_eq!(again["content_hash"], first["content_hash"]);
         assert_eq!(again["created"], false);
@@ -130,6 +135,23 @@ fn calls_go_on_when_the_daemon_was_replaced() {
         front.end();
         home.run(&["down"]);
     }
+}
+
+#[test]
+fn a_daemon_that_is_stopping_loses_no_call() {
+    let home = Home::new();
+    let mut front = Front::open(&home, Era::Stateless);
+    front.done("memory_health", &json!({}));
+    for round in 0..8 {
+        // The call meets it still serving, on its way down, or gone.
+        signal("-TERM", daemon_pid(&home));
+        let text = format!("stored in round {round}");
+        front.done("memory_store", &json!({"content": text}));
+    }
+    let (_, listed) = front.done("memory_list", &json!({}));
+    assert_eq!(listed["total"], 8);
+    front.end();
+    home.run(&["down"]);
 }
 
 #[test]
