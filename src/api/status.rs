@@ -199,7 +199,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
         .read(|read| Ok((stats::stats(read)?, outbox::counts(read)?, link::get(read)?)))
         .await?;
     let (stats, counts, link) = read;
-    let progress = doors.progress();
+    let progress = doors.replicator.progress();
     let now = doors.service.clock().now();
     let problems = problems(&doors, &stats, &counts, &progress, now);
     Ok(Json(StatusJson {

@@ -61,6 +61,9 @@ pub enum Command {
     Export(Export),
     /// Read what `export` wrote
     Import(Import),
+    /// The copy in your Cloudflare account
+    #[command(subcommand)]
+    Cloud(Cloud),
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),
@@ -70,6 +73,9 @@ pub enum Command {
     /// Settings
     #[command(subcommand)]
     Config(Config),
+    /// Show the whole story against an emulated cloud
+    #[cfg(feature = "emulator")]
+    Demo,
     /// Print shell completions
     Completions(Completions),
     /// Print the manual page

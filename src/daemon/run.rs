@@ -12,7 +12,8 @@ use crate::config::paths::Paths;
 use crate::config::settings::Settings;
 use crate::embed::embedder::Embedder;
 use crate::embed::pull::Sources;
-use crate::replicate::progress::Progress;
+use crate::replicate::replicator::Replicator;
+use crate::replicate::session::Connect;
 use crate::service::{Service, pump};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
@@ -44,6 +45,8 @@ pub struct DaemonOptions {
     pub seed: u64,
     /// Where a missing model comes from; `None` leaves it missing.
     pub sources: Option<Sources>,
+    /// Makes the client of the linked account.
+    pub connect: Connect,
     /// Makes the embedder.
     pub embedder: Box<dyn FnOnce() -> anyhow::Result<Embedder>>,
     /// Called once when it serves.
@@ -55,8 +58,17 @@ pub struct DaemonOptions {
 /// # Errors
 /// It can't start: another daemon holds the lock ([`LockError::Held`]), or a file can't be used.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
-    let DaemonOptions { paths, settings, started_by, clock, seed, sources, embedder, ready } =
-        options;
+    let DaemonOptions {
+        paths,
+        settings,
+        started_by,
+        clock,
+        seed,
+        sources,
+        connect,
+        embedder,
+        ready,
+    } = options;
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -65,11 +77,13 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let (stopper, shutdown) = shutdown::channel();
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
+    let replicator =
+        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint());
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
-        progress: Box::new(Progress::default),
+        replicator: replicator.handle(),
         fetching: Box::new(move || fetching.get()),
         zone: jiff::tz::TimeZone::system(),
         default_mode: parse_mode(&settings.search.default_mode)
@@ -86,6 +100,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
+    tasks.spawn(replicator.run(shutdown.clone()));
     tasks.spawn(check_file(service.clone()));
     if let Some(sources) = sources {
         let embedder = service.embedder().clone();

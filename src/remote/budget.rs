@@ -54,6 +54,15 @@ impl Budget {
     /// # Errors
     /// How long to wait until `lane` may send its next one.
     pub fn reserve(&mut self, now: Micros, lane: Lane) -> Result<(), Duration> {
+        if let Some(wait) = self.wait(now, lane) {
+            return Err(wait);
+        }
+        self.sent.push_back(now);
+        Ok(())
+    }
+
+    /// How long `lane` must wait until it may send its next request; `None` if it need not.
+    pub fn wait(&mut self, now: Micros, lane: Lane) -> Option<Duration> {
         self.forget(now);
         let allowed = match lane {
             Lane::Live => REQUESTS,
@@ -61,11 +70,7 @@ impl Budget {
         };
         // The request that must leave the window before the next one may enter.
         let blocking = self.sent.len().checked_sub(allowed).and_then(|n| self.sent.get(n));
-        if let Some(sent) = blocking {
-            return Err(sent.plus(WINDOW).since(now));
-        }
-        self.sent.push_back(now);
-        Ok(())
+        blocking.map(|sent| sent.plus(WINDOW).since(now))
     }
 
     fn forget(&mut self, now: Micros) {

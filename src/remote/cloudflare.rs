@@ -97,6 +97,17 @@ impl Cloudflare {
         lock(&self.shared.budget).sent_at()
     }
 
+    /// Goes on counting requests from `sent`, the instants that [`Cloudflare::sent_at`] gave.
+    pub fn restore_budget(&self, sent: Vec<crate::clock::Micros>) {
+        *lock(&self.shared.budget) = Budget::restore(sent);
+    }
+
+    /// How long requests of `lane` must wait for the own budget; `None` if they need not.
+    pub fn budget_wait(&self, lane: Lane) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        lock(&self.shared.budget).wait(now, lane)
+    }
+
     /// Requests in the last five minutes.
     pub fn requests_in_window(&self) -> usize {
         let now = self.shared.clock.now();

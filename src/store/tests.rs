@@ -62,6 +62,7 @@ fn patch(content: Option<&str>, tags: Option<&[&str]>, metadata: Option<Value>) 
 
 fn a_link(bucket: Option<&str>) -> Link {
     Link {
+        api_base: "https://api.example".to_owned(),
         account: "account".to_owned(),
         database: "database".to_owned(),
         database_uuid: "uuid".to_owned(),
