@@ -94,6 +94,8 @@ fn newborn(write: &Write<'_>, stamp: Stamp, draft: &Draft) -> State {
 fn reborn(dead: &State, write: &Write<'_>, stamp: Stamp, client: &str) -> State {
     let mut state = dead.clone();
     state.birth = Register::new(stamp, birth(write, client));
+    // The bucket's key of a large text carries this stamp: a key that may be swept is never used again.
+    state.text = Register::new(stamp, dead.text.value);
     state.kind = Register::new(stamp, DEFAULT_TYPE.to_owned());
     state.superseded_by = Register::new(stamp, None);
     state.set_tags(&BTreeSet::new(), stamp);
