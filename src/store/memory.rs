@@ -1,5 +1,6 @@
 //! Memories: stored, changed, deleted, brought back; looked up and listed.
 
+use super::column::parse_id;
 use super::error::StoreError;
 use super::history::{self, Version};
 use super::reader::Read;
@@ -427,8 +428,4 @@ fn memory(row: &SqlRow<'_>) -> Result<Memory, StoreError> {
         synced: row.get(11)?,
         embedded: row.get(12)?,
     })
-}
-
-pub(super) fn parse_id(text: &str) -> Result<MemoryId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt(format!("a stored id is {text:?}")))
 }

@@ -8,8 +8,8 @@
 //! Order across products is the order of the queries: a row is due only when its body is in the bucket,
 //! a vector only when its row is in the database.
 
+use super::column::parse_id;
 use super::error::StoreError;
-use super::memory::parse_id;
 use super::reader::Read;
 use super::writer::Write;
 use crate::clock::Micros;
