@@ -340,10 +340,8 @@ fn problems(
             "look at `memtide outbox list --parked`, mend the cause, then `memtide outbox retry --all`",
         ));
     }
-    let is_stuck = matches!(
-        progress.state,
-        SyncState::AuthRequired | SyncState::Misconfigured | SyncState::Quota
-    );
+    // A quota that is used up comes back by itself, as a network does.
+    let is_stuck = matches!(progress.state, SyncState::AuthRequired | SyncState::Misconfigured);
     if is_stuck {
         let (message, next_step) = progress.action.clone().unwrap_or_default();
         problems.push(problem(progress.state.as_str(), message, &next_step));

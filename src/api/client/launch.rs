@@ -20,10 +20,13 @@ use std::time::Duration;
 
 /// Time a daemon has to become ready. It opens its database before that, not its model.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which the holder of the lock is taken to be stopping, which takes under 2 s.
-const BEATEN_WAIT: Duration = Duration::from_secs(2);
+/// Time after which the holder of the lock is taken to be stopping, and the start is tried again.
+const BEATEN_WAIT: Duration = Duration::from_millis(500);
 /// Pause between two looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Stack of the thread that waits for a daemon's end.
+const REAPER_STACK_BYTES: usize = 64 << 10;
 
 /// How to reach the daemon, and how to start it.
 #[derive(Debug, Clone)]
@@ -70,7 +73,7 @@ impl Launch {
     /// # Errors
     /// It can't be started, or doesn't become ready in time.
     pub fn ensure(&self) -> Result<(PathBuf, bool), LaunchError> {
-        for _ in 0..READY_TIMEOUT.as_secs() / BEATEN_WAIT.as_secs() {
+        for _ in 0..READY_TIMEOUT.as_millis() / BEATEN_WAIT.as_millis() {
             if let Some(socket) = self.running() {
                 return Ok((socket, false));
             }
@@ -81,7 +84,7 @@ impl Launch {
             let looks = usize::try_from(BEATEN_WAIT.as_millis() / LOOK_EVERY.as_millis());
             let policy = ConstantBuilder::default()
                 .with_delay(LOOK_EVERY)
-                .with_max_times(looks.unwrap_or(40));
+                .with_max_times(looks.unwrap_or(10));
             if let Ok(socket) = (|| self.running().ok_or(())).retry(policy).call() {
                 return Ok((socket, false));
             }
@@ -107,6 +110,7 @@ impl Launch {
             .map_err(LaunchError::Spawn)?;
         let said = first_line(&mut child);
         if said.as_deref() == Some(READY_LINE) {
+            reap(child);
             let socket = self.running();
             return socket.map(Some).ok_or(LaunchError::Late(self.log_file.clone()));
         }
@@ -129,6 +133,16 @@ impl Launch {
 pub const READY_LINE: &str = "ready";
 /// What it says when another daemon holds the lock.
 pub const BEATEN_LINE: &str = "another daemon holds the lock";
+
+/// Waits for the daemon's end in the background: a starter that lives long would otherwise keep its
+/// entry in the table of processes.
+fn reap(mut child: Child) {
+    let waiting = std::thread::Builder::new().name("daemon-reaper".to_owned());
+    let started = waiting.stack_size(REAPER_STACK_BYTES).spawn(move || child.wait());
+    if let Err(error) = started {
+        tracing::debug!(%error, "nobody waits for the daemon's end");
+    }
+}
 
 /// Ends with the child at the latest: its death closes the pipe.
 fn first_line(child: &mut Child) -> Option<String> {
