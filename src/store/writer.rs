@@ -10,6 +10,7 @@ use crate::clock::{Micros, SharedClock};
 use crate::model::stamp::{DeviceId, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -21,7 +22,7 @@ const INBOX: usize = 1024;
 /// Jobs that share one commit. Measured: 32 in a group cost a third of 32 commits, 128 gain little more.
 const GROUP: usize = 64;
 /// Pages of WAL after which the writer checkpoints, once it has answered: 4 MiB.
-const CHECKPOINT_PAGES: i64 = 1000;
+const CHECKPOINT_PAGES: i32 = 1000;
 /// Quiet time after which the WAL is truncated.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -117,8 +118,16 @@ impl Writer {
         let link = Link::load(&conn)?;
         let (inbox, jobs) = bounded(INBOX);
         let keep_versions = options.keep_versions;
-        let mut owner =
-            Owner { conn, device, link, mirror, mirrored: Vec::new(), clock, keep_versions };
+        let mut owner = Owner {
+            conn,
+            device,
+            link,
+            mirror,
+            mirrored: Vec::new(),
+            clock,
+            keep_versions,
+            checkpointed: 0,
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || owner.run(&jobs))
@@ -177,10 +186,22 @@ struct Owner {
     mirrored: Vec<Change>,
     clock: SharedClock,
     keep_versions: u32,
+    /// Pages of the log at the last checkpoint.
+    checkpointed: i32,
+}
+
+thread_local! {
+    /// Pages of the log after this thread's last commit. The size of its file doesn't tell: it stays when
+    /// the log begins anew.
+    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
 impl Owner {
     fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        self.conn.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(pages);
+            Ok(())
+        }));
         // Reading goes on meanwhile; the index in the file ranks until this is done.
         if let Err(error) = self.mirror.load(&self.conn) {
             tracing::warn!(%error, "vectors are ranked in the file, not in memory");
@@ -297,19 +318,18 @@ impl Owner {
         }
     }
 
-    fn checkpoint_if_long(&self) {
-        // PASSIVE without a limit is cheap when there is little to do, but not free: look first.
-        let pages = self.wal_pages();
-        if pages >= CHECKPOINT_PAGES {
-            self.checkpoint("PASSIVE");
+    /// Moves the log into the file once it has grown by enough. What a reader still needs stays in the
+    /// log; then it is tried again when the log has grown as much once more.
+    fn checkpoint_if_long(&mut self) {
+        let pages = WAL_PAGES.get();
+        if pages < self.checkpointed {
+            // The log began anew.
+            self.checkpointed = 0;
         }
-    }
-
-    fn wal_pages(&self) -> i64 {
-        let mut wal = self.conn.path().unwrap_or_default().to_owned();
-        wal.push_str("-wal");
-        let bytes = std::fs::metadata(wal).map_or(0, |meta| meta.len());
-        i64::try_from(bytes / 4096).unwrap_or(i64::MAX)
+        if pages >= self.checkpointed + CHECKPOINT_PAGES {
+            self.checkpoint("PASSIVE");
+            self.checkpointed = pages;
+        }
     }
 
     fn checkpoint(&self, mode: &str) {
