@@ -62,7 +62,10 @@ impl FrontEnd {
         let answer = self.ask("tools/call", json!({"name": tool, "arguments": arguments}))?;
         let is_error = answer.get("isError").and_then(Value::as_bool).unwrap_or(false);
         anyhow::ensure!(!is_error, "{tool} failed: {answer}");
-        answer.get("structuredContent").cloned().with_context(|| format!("{tool} answered {answer}"))
+        answer
+            .get("structuredContent")
+            .cloned()
+            .with_context(|| format!("{tool} answered {answer}"))
     }
 
     /// One request and its result.

@@ -200,7 +200,10 @@ impl Report {
         }
         if !self.figures.is_empty() {
             let rows = self.figures.iter().map(Figure::cells).collect();
-            text.push_str(&format!("\n{}\n", table(&["figure", "memories", "value", "unit"], rows)));
+            text.push_str(&format!(
+                "\n{}\n",
+                table(&["figure", "memories", "value", "unit"], rows)
+            ));
         }
         if !self.targets.is_empty() {
             let rows = self.targets.iter().map(Target::cells).collect();
@@ -330,7 +333,9 @@ mod tests {
     #[test]
     fn the_text_shows_every_row() {
         let text = report().to_text();
-        for part in ["some-model", "2.000", "1000", "512", "12.0", "≤ 2.500", "≥ 600", "NO", "seed 7"] {
+        for part in
+            ["some-model", "2.000", "1000", "512", "12.0", "≤ 2.500", "≥ 600", "NO", "seed 7"]
+        {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(text.ends_with("- vectors are synthetic"), "{text}");

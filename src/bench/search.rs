@@ -35,7 +35,12 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         let mut run = Run { bench, report: &mut report, daemon: &daemon, size: *size };
         run.all(&mut rig).await?;
         daemon.stop().await?;
-        report.figure("database after the writers", Some(*size), megabytes(rig.bytes_on_disk()), "MB");
+        report.figure(
+            "database after the writers",
+            Some(*size),
+            megabytes(rig.bytes_on_disk()),
+            "MB",
+        );
     }
     report.note("searches return 10 memories and are measured by the client; the time that the query's embedding took is subtracted and shown apart");
     report.note(fill::NOTE);
@@ -70,9 +75,10 @@ impl Run<'_> {
             self.report.figure("daemon, mapped files", size, megabytes(memory.mapped), "MB");
         }
         self.daemon.set_paused(true).await?;
-        let writing = self.beside_writer(rig, "hybrid, beside a writer, embedding paused").await?;
+        let writing =
+            self.beside_writer(rig, 1, "hybrid, beside a writer, embedding paused").await?;
         self.daemon.set_paused(false).await?;
-        self.beside_writer(rig, "hybrid, beside a writer and embedding").await?;
+        self.beside_writer(rig, 2, "hybrid, beside a writer and embedding").await?;
         if self.size == TARGET_SIZE {
             self.report.at_most("search p50 at 10000, idle", idle.p50_ms, IDLE_MS, "ms");
             let what = "search p50 at 10000, beside a writer, embedding paused";
@@ -102,9 +108,14 @@ impl Run<'_> {
         Ok(spread)
     }
 
-    async fn beside_writer(&mut self, rig: &mut Rig, what: &str) -> anyhow::Result<Spread> {
+    async fn beside_writer(
+        &mut self,
+        rig: &mut Rig,
+        nth: u64,
+        what: &str,
+    ) -> anyhow::Result<Spread> {
         // An author of its own, with another seed, writes other texts.
-        let seed = self.bench.seed ^ (0x5eed << 16) ^ u64::from(what.len() as u32);
+        let seed = self.bench.seed.wrapping_mul(1000).wrapping_add(nth);
         let writer = Writer::start(self.daemon.another_client(), seed)?;
         writer.wait_for_first();
         let spread = self.measure(rig, what, |author| ask(author, "hybrid")).await?;
@@ -150,20 +161,21 @@ impl Writer {
         let (begun, has_begun) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = Arc::clone(&is_stopped);
-        let thread = std::thread::Builder::new().name("bench-writer".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let mut author = Author::new(seed);
-                let watch = Stopwatch::start();
-                let mut n_stored = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    store::store(&client, &mut author).await?;
-                    n_stored += 1;
-                    // Nobody listens any more after the first.
-                    let _heard = begun.send(());
-                }
-                Ok((n_stored, watch.elapsed()))
-            })
-        })?;
+        let thread =
+            std::thread::Builder::new().name("bench-writer".to_owned()).spawn(move || {
+                runtime.block_on(async {
+                    let mut author = Author::new(seed);
+                    let watch = Stopwatch::start();
+                    let mut n_stored = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        store::store(&client, &mut author).await?;
+                        n_stored += 1;
+                        // Nobody listens any more after the first.
+                        let _heard = begun.send(());
+                    }
+                    Ok((n_stored, watch.elapsed()))
+                })
+            })?;
         Ok(Self { is_stopped, has_begun, thread })
     }
 

@@ -3,13 +3,13 @@
 //! A bare commit and a store take turns, so that both meet the same disk and the same neighbours.
 
 use super::bare::Bare;
+use super::fill;
 use super::process;
 use super::report::{Report, megabytes, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::spread::Spread;
 use super::stopwatch::Stopwatch;
 use super::text::Author;
-use super::fill;
 use crate::api::client::Client;
 use crate::api::wire::{StoreAnswer, StoreRequest};
 use std::time::Duration;
@@ -54,7 +54,12 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     }
     let p50_at = |size| by_size.iter().find(|(n, _)| *n == size).map(|(_, p50)| *p50);
     if let (Some(small), Some(large)) = (p50_at(10_000), p50_at(100_000)) {
-        report.at_most("store p50 at 100,000 / at 10,000", large / small.max(1e-9), GROWTH, "times");
+        report.at_most(
+            "store p50 at 100,000 / at 10,000",
+            large / small.max(1e-9),
+            GROWTH,
+            "times",
+        );
     }
     report.note(fill::NOTE);
     report.note("a bare commit inserts the same text as one row, WAL, synchronous=FULL; it and a store take turns");

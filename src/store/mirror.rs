@@ -179,7 +179,10 @@ impl Code {
     fn of(values: &[f32]) -> Self {
         let largest = values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         let scale = largest / CODE_MAX;
-        #[expect(clippy::cast_possible_truncation, reason = "at most 127 by the choice of the scale")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 127 by the choice of the scale"
+        )]
         let code = |value: &f32| if scale > 0.0 { (value / scale).round() as i8 } else { 0 };
         Self { scale, codes: values.iter().map(code).collect() }
     }
@@ -206,6 +209,7 @@ fn scan_avx2(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     scan_with(chunk, query, first_id, best);
 }
 
+#[expect(clippy::inline_always, reason = "a call from `scan_avx2` would lose its instructions")]
 #[inline(always)]
 fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     let vectors = chunk.scales.iter().zip(chunk.codes.chunks_exact(query.len().max(1)));
@@ -217,6 +221,7 @@ fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
 }
 
 /// The compiler makes vector instructions of it, which an overflow check would forbid.
+#[expect(clippy::inline_always, reason = "a call from `scan_avx2` would lose its instructions")]
 #[inline(always)]
 fn dot(a: &[i8], b: &[i16]) -> f32 {
     let products = a.iter().zip(b).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));
@@ -249,7 +254,8 @@ impl Best {
         self.kept.push((score, id));
         if self.kept.len() == 2 * self.n {
             self.cut();
-            self.floor = self.kept.iter().fold(f32::INFINITY, |floor, (score, _)| floor.min(*score));
+            self.floor =
+                self.kept.iter().fold(f32::INFINITY, |floor, (score, _)| floor.min(*score));
         }
     }
 
@@ -294,16 +300,14 @@ mod tests {
             mirror.publish(vec![Change::Space { key: 1, dims: DIMS }]);
             let mut truth: BTreeMap<i64, UnitVector> = BTreeMap::new();
             for (id, vector) in steps {
-                match vector {
-                    Some(vector) => {
-                        truth.insert(id, vector.clone());
-                        mirror.publish(vec![Change::Put { id, vector }]);
-                    }
-                    None => {
-                        truth.remove(&id);
-                        mirror.publish(vec![Change::Remove { id }]);
-                    }
-                }
+                let change = if let Some(vector) = vector {
+                    truth.insert(id, vector.clone());
+                    Change::Put { id, vector }
+                } else {
+                    truth.remove(&id);
+                    Change::Remove { id }
+                };
+                mirror.publish(vec![change]);
             }
             let found = mirror.nearest(1, &query, n).unwrap();
             prop_assert_eq!(found.len(), n.min(truth.len()));

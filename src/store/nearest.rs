@@ -254,7 +254,10 @@ mod tests {
                 super::super::mirror::Change::Put { id: 77, vector: query.clone() },
             ]);
             let read = Read { conn: read.conn, mirror: &stale };
-            Ok((of_all_by_mirror(&read, space, &query, 10)?, of_all_by_scan(read.conn, space, &query, 10)?))
+            Ok((
+                of_all_by_mirror(&read, space, &query, 10)?,
+                of_all_by_scan(read.conn, space, &query, 10)?,
+            ))
         });
         let (by_mirror, by_scan) = found.await.unwrap();
         assert_eq!(by_scan.len(), 1);
