@@ -277,7 +277,7 @@ fn ms(value: f64) -> String {
 /// As many digits as say something.
 fn number(value: f64) -> String {
     match value.abs() {
-        0.0 => "0".to_owned(),
+        size if size.fract().abs() < f64::EPSILON => format!("{value:.0}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.3}"),
@@ -334,7 +334,7 @@ mod tests {
     fn the_text_shows_every_row() {
         let text = report().to_text();
         for part in
-            ["some-model", "2.000", "1000", "512", "12.0", "≤ 2.500", "≥ 600", "NO", "seed 7"]
+            ["some-model", "2.000", "1000", "512", "| 12 |", "≤ 2.500", "≥ 600", "NO", "seed 7"]
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
