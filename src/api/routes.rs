@@ -375,6 +375,18 @@ pub(super) async fn reload_embedder(
     Ok(Json(json!({"state": embedder.status().state.as_str()})))
 }
 
+/// Holds the embedding of stored texts back; queries are still embedded.
+pub(super) async fn pause_embedder(State(doors): State<Doors>) -> Json<Value> {
+    doors.service.embedder().pause();
+    Json(json!({"paused": true}))
+}
+
+/// Lets the embedding of stored texts go on.
+pub(super) async fn resume_embedder(State(doors): State<Doors>) -> Json<Value> {
+    doors.service.embedder().resume();
+    Json(json!({"paused": false}))
+}
+
 pub(super) async fn stop(State(doors): State<Doors>) -> Json<Value> {
     doors.stop();
     Json(json!({"stopping": true}))

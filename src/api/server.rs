@@ -84,6 +84,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))
         .route("/v1/embedder/reload", post(routes::reload_embedder))
+        .route("/v1/embedder/pause", post(routes::pause_embedder))
+        .route("/v1/embedder/resume", post(routes::resume_embedder))
         .route("/v1/daemon/stop", post(routes::stop))
         .route("/metrics", get(metrics))
         .fallback(unknown_route)

@@ -1,1 +1,23 @@
-//! bench
+//! The benchmarks: what memtide promises about speed and size, measured on a real daemon process over
+//! its socket, on generated text, next to a yardstick of the same run where there is one.
+//!
+//! It knows nothing that a user could not do as well: it starts the program, speaks to its socket and
+//! reads what the system tells about its processes. Only the filling of a database goes past the
+//! daemon, through the store itself, since a hundred thousand texts would take the model minutes.
+
+pub mod report;
+pub mod rig;
+
+pub mod clients;
+pub mod search;
+pub mod startup;
+pub mod store;
+
+mod bare;
+pub mod fill;
+mod front;
+mod process;
+mod spread;
+mod stopwatch;
+pub mod text;
+mod words;

@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A local-first memory for AI agents.
@@ -74,6 +74,8 @@ pub enum Command {
     /// Settings
     #[command(subcommand)]
     Config(Config),
+    /// Measure speed and size on this machine
+    Bench(Bench),
     /// Show the whole story against an emulated cloud
     #[cfg(feature = "emulator")]
     Demo,
@@ -488,11 +490,20 @@ pub struct Bench {
     /// What to measure
     #[arg(value_enum)]
     pub what: BenchKind,
-    /// Memories present
+    /// Memories present; `clients`, `startup` and `sync` take the first
     #[arg(long, value_delimiter = ',', default_value = "1000,10000")]
     pub sizes: Vec<usize>,
+    /// Measurements of each kind
+    #[arg(long, default_value_t = 500, value_name = "N")]
+    pub samples: usize,
+    /// Seed of the texts and vectors
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Where temporary folders are made; its file system decides what a commit costs
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Print JSON
-    #[arg(long, action = ArgAction::SetTrue)]
+    #[arg(long)]
     pub json: bool,
 }
 

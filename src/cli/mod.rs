@@ -4,6 +4,7 @@
 pub mod args;
 
 mod about;
+mod bench;
 mod cloud;
 mod config;
 mod daemon;
@@ -77,6 +78,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
+        Command::Bench(args) => bench::run(session, args),
         #[cfg(feature = "emulator")]
         Command::Demo => demo::run(session),
         Command::Completions(args) => about::completions(&args),

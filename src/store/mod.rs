@@ -29,6 +29,8 @@ mod connection;
 mod device;
 mod history;
 mod keyword;
+mod mirror;
+mod nearest;
 mod reader;
 mod row;
 mod select;
@@ -81,8 +83,9 @@ impl Store {
     /// # Errors
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
-        let writer = writer::Writer::start(options, clock)?;
-        let readers = reader::Readers::start(&options.path, options.n_readers)?;
+        let mirror = Arc::<mirror::Mirror>::default();
+        let writer = writer::Writer::start(options, clock, Arc::clone(&mirror))?;
+        let readers = reader::Readers::start(&options.path, options.n_readers, &mirror)?;
         Ok(Self { inner: Arc::new(Inner { path: options.path.clone(), readers, writer }) })
     }
 

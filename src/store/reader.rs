@@ -2,12 +2,13 @@
 
 use super::connection;
 use super::error::StoreError;
+use super::mirror::Mirror;
 use super::writer::lock;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
@@ -17,9 +18,10 @@ const INBOX: usize = 1024;
 /// What a reading job works with: a snapshot that no write moves.
 pub struct Read<'a> {
     pub(super) conn: &'a Connection,
+    pub(super) mirror: &'a Mirror,
 }
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
 
 /// The handles of the reading threads.
 pub(super) struct Readers {
@@ -28,15 +30,20 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(path: &Path, n_readers: usize) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        path: &Path,
+        n_readers: usize,
+        mirror: &Arc<Mirror>,
+    ) -> Result<Self, StoreError> {
         let (inbox, jobs) = bounded::<Job>(INBOX);
         let mut threads = Vec::new();
         for n in 0..n_readers.max(1) {
             let conn = connection::open_reader(path)?;
             let jobs = jobs.clone();
+            let mirror = Arc::clone(mirror);
             let thread = std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))
-                .spawn(move || run(&conn, &jobs))
+                .spawn(move || run(&Read { conn: &conn, mirror: &mirror }, &jobs))
                 .map_err(|error| StoreError::Io(error.to_string()))?;
             threads.push(thread);
         }
@@ -52,8 +59,8 @@ impl Readers {
         F: FnOnce(&Read<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let run = move |conn: &Connection| {
-            let outcome = catch_unwind(AssertUnwindSafe(|| in_snapshot(conn, job)))
+        let run = move |read: &Read<'_>| {
+            let outcome = catch_unwind(AssertUnwindSafe(|| in_snapshot(read, job)))
                 .unwrap_or_else(|_| Err(StoreError::Panicked("a read")));
             // A caller that has gone away doesn't need its answer.
             let _gone = reply.send(outcome);
@@ -87,18 +94,19 @@ impl Drop for Readers {
     }
 }
 
-fn run(conn: &Connection, jobs: &Receiver<Job>) {
+fn run(read: &Read<'_>, jobs: &Receiver<Job>) {
     for job in jobs {
-        job(conn);
+        job(read);
     }
 }
 
 fn in_snapshot<T>(
-    conn: &Connection,
+    read: &Read<'_>,
     job: impl FnOnce(&Read<'_>) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let conn = read.conn;
     conn.prepare_cached("BEGIN")?.execute([])?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| job(&Read { conn })));
+    let outcome = catch_unwind(AssertUnwindSafe(|| job(read)));
     // The snapshot must not outlive the job, or the WAL could never be checkpointed.
     if !conn.is_autocommit() {
         conn.prepare_cached("COMMIT")?.execute([])?;

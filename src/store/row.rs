@@ -83,7 +83,7 @@ pub(super) fn save(
         keyword::insert(write.conn, key, content.unwrap_or_default())?;
         vector::await_embedding(write, key)?;
     } else if !is_findable {
-        vector::forget(write.conn, key)?;
+        vector::forget(write, key)?;
     }
     let is_vector_moved = is_findable != was_findable
         || needs_index

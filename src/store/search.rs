@@ -8,9 +8,9 @@
 use super::error::StoreError;
 use super::keyword::Words;
 use super::memory;
+use super::nearest;
 use super::reader::Read;
 use super::select::Select;
-use super::vector;
 use crate::model::filter::Filter;
 use crate::model::memory::Memory;
 use crate::model::space::UnitVector;
@@ -86,7 +86,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     if search.mode != Mode::Keyword
         && let Some(vector) = &search.vector
     {
-        for (key, cosine) in vector::nearest(read.conn, vector, depth, &search.filter)? {
+        for (key, cosine) in nearest::nearest(read, vector, depth, &search.filter)? {
             candidates.entry(key).or_default().cosine = Some(cosine);
         }
     }
@@ -99,7 +99,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         if let (Mode::Hybrid, Some(vector)) = (search.mode, &search.vector) {
             let lacking: Vec<i64> =
                 candidates.iter().filter(|(_, c)| c.cosine.is_none()).map(|(k, _)| *k).collect();
-            for (key, cosine) in vector::cosines(read.conn, vector, &lacking)? {
+            for (key, cosine) in nearest::cosines(read, vector, &lacking)? {
                 candidates.entry(key).or_default().cosine = Some(cosine);
             }
         }
@@ -146,15 +146,16 @@ fn by_words(
     let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
     let expression = Value::from(words.expression());
     let (sql, params) = if filter.is_empty() {
-        // Superseded and deleted memories are not in the index.
-        let sql = "SELECT rowid, -bm25(keyword) FROM keyword WHERE keyword MATCH ?
-                   ORDER BY rank LIMIT ?";
+        // Superseded and deleted memories are not in the index. `rank` is the BM25 that the rows were
+        // sorted by; asking for bm25() as well would count all words a second time.
+        let sql = "SELECT rowid, -rank FROM keyword WHERE keyword MATCH ? ORDER BY rank LIMIT ?";
         (sql.to_owned(), vec![expression, limit])
     } else {
+        // The plus keeps SQLite from asking the index anew for every memory that passes the filter.
         let select = Select::findable(filter);
         let sql = format!(
-            "SELECT keyword.rowid, -bm25(keyword) FROM keyword WHERE keyword MATCH ?
-               AND keyword.rowid IN (SELECT m.key FROM memory m WHERE {})
+            "SELECT keyword.rowid, -keyword.rank FROM keyword WHERE keyword MATCH ?
+               AND +keyword.rowid IN (SELECT m.key FROM memory m WHERE {})
              ORDER BY rank LIMIT ?",
             select.conditions
         );

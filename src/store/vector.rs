@@ -1,22 +1,15 @@
-//! Vectors: the duty to make them, the truth about them, and the nearest ones to a query.
+//! Vectors: the duty to make them, and the truth about them.
 //!
-//! Truth is the table `embedding`. A `vec0` table per space ranks all vectors by scan for searches
-//! without a filter; with one, the index of the filter chooses and `vec_distance_l2` ranks. On unit
-//! vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
+//! Truth is the table `embedding`. A `vec0` table per space and the mirror in memory follow it.
 
 use super::error::StoreError;
+use super::mirror::Change;
 use super::outbox;
 use super::reader::Read;
-use super::select::Select;
 use super::writer::Write;
-use crate::model::filter::Filter;
 use crate::model::space::{Space, UnitVector};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, params_from_iter};
-use std::collections::BTreeSet;
+use rusqlite::{Connection, OptionalExtension as _};
 
-/// sqlite-vec's own limit of `k`.
-const K_MAX: usize = 4096;
 /// Windows of one memory that are kept.
 pub const WINDOWS_MAX: usize = 64;
 /// A component of the vector that a free slot holds: so far away that no search returns it before a
@@ -69,6 +62,7 @@ pub fn activate(write: &mut Write<'_>, space: &Space, dims: usize) -> Result<boo
     write.conn.execute_batch(&format!(
         "CREATE VIRTUAL TABLE vec_{key} USING vec0(vec float[{dims}] distance_metric=l2)"
     ))?;
+    write.mirror(Change::Space { key, dims });
     write.conn.execute(
         "INSERT OR REPLACE INTO pending_embedding(memory, since)
          SELECT key, ?1 FROM memory WHERE deleted_at IS NULL AND superseded_by IS NULL",
@@ -78,7 +72,7 @@ pub fn activate(write: &mut Write<'_>, space: &Space, dims: usize) -> Result<boo
 }
 
 /// The active space's key and name.
-fn active_space(conn: &Connection) -> Result<Option<(i64, String)>, StoreError> {
+pub(super) fn active_space(conn: &Connection) -> Result<Option<(i64, String)>, StoreError> {
     Ok(conn
         .prepare_cached("SELECT key, name FROM space WHERE is_active")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -106,13 +100,14 @@ pub(super) fn await_embedding(write: &Write<'_>, key: i64) -> Result<(), StoreEr
 }
 
 /// Drops a memory's vectors and its duty to get some.
-pub(super) fn forget(conn: &Connection, key: i64) -> Result<(), StoreError> {
-    conn.prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?.execute([key])?;
-    free_windows(conn, key, 0)
+pub(super) fn forget(write: &mut Write<'_>, key: i64) -> Result<(), StoreError> {
+    write.conn.prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?.execute([key])?;
+    free_windows(write, key, 0)
 }
 
 /// Frees a memory's slots from window `from` on.
-fn free_windows(conn: &Connection, key: i64, from: usize) -> Result<(), StoreError> {
+fn free_windows(write: &mut Write<'_>, key: i64, from: usize) -> Result<(), StoreError> {
+    let conn = write.conn;
     let from = i64::try_from(from).unwrap_or(i64::MAX);
     let slots: Vec<(i64, i64, i64)> = conn
         .prepare_cached(
@@ -128,6 +123,7 @@ fn free_windows(conn: &Connection, key: i64, from: usize) -> Result<(), StoreErr
             .execute((far, id))?;
         conn.prepare_cached("INSERT INTO free_slot(space, id) VALUES (?1, ?2)")?
             .execute((space, id))?;
+        write.mirror(Change::Remove { id });
     }
     Ok(())
 }
@@ -205,7 +201,7 @@ pub fn settle(
         }
         match &one.outcome {
             Ok(windows) => {
-                put_windows(write.conn, space_key, one, windows)?;
+                put_windows(write, space_key, one, windows)?;
                 write
                     .conn
                     .prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?
@@ -225,13 +221,14 @@ pub fn settle(
 }
 
 fn put_windows(
-    conn: &Connection,
+    write: &mut Write<'_>,
     space: i64,
     one: &Embedded,
     windows: &[UnitVector],
 ) -> Result<(), StoreError> {
     let kept = windows.iter().take(WINDOWS_MAX);
-    free_windows(conn, one.key, kept.len())?;
+    free_windows(write, one.key, kept.len())?;
+    let conn = write.conn;
     for (window, vector) in (0_i64..).zip(kept) {
         let bytes = vector.to_bytes();
         let slot: Option<i64> = conn
@@ -245,6 +242,7 @@ fn put_windows(
                 .execute((id, &one.body, &bytes))?;
             conn.prepare_cached(&format!("UPDATE vec_{space} SET vec = ?1 WHERE rowid = ?2"))?
                 .execute((&bytes, id))?;
+            write.mirror(Change::Put { id, vector: vector.clone() });
             continue;
         }
         let free: Option<i64> = conn
@@ -264,7 +262,9 @@ fn put_windows(
         } else {
             format!("INSERT INTO vec_{space}(vec, rowid) VALUES (?1, ?2)")
         };
-        conn.prepare_cached(&sql)?.execute((&bytes, free.unwrap_or(conn.last_insert_rowid())))?;
+        let id = free.unwrap_or(conn.last_insert_rowid());
+        conn.prepare_cached(&sql)?.execute((&bytes, id))?;
+        write.mirror(Change::Put { id, vector: vector.clone() });
     }
     Ok(())
 }
@@ -282,79 +282,4 @@ pub(super) fn first_window(
         )?
         .query_row((key, body), |row| row.get(0))
         .optional()?)
-}
-
-/// The nearest `k` memories to `query`, with their cosines, best first. A memory with several windows
-/// counts by its best one.
-pub(super) fn nearest(
-    conn: &Connection,
-    query: &UnitVector,
-    k: usize,
-    filter: &Filter,
-) -> Result<Vec<(i64, f64)>, StoreError> {
-    let Some((space, _)) = active_space(conn)? else { return Ok(Vec::new()) };
-    if filter.is_empty() {
-        return nearest_of_all(conn, space, query, k);
-    }
-    let select = Select::findable(filter);
-    let sql = format!(
-        "SELECT e.memory, min(vec_distance_l2(e.vec, ?)) AS d
-         FROM memory m JOIN embedding e ON e.memory = m.key AND e.space = ?
-         WHERE {} GROUP BY e.memory ORDER BY d LIMIT ?",
-        select.conditions
-    );
-    let limit = Value::from(i64::try_from(k).unwrap_or(i64::MAX));
-    let params = [Value::from(query.to_bytes()), Value::from(space)]
-        .into_iter()
-        .chain(select.params_then([limit]));
-    ranked(conn, &sql, params.collect())
-}
-
-fn nearest_of_all(
-    conn: &Connection,
-    space: i64,
-    query: &UnitVector,
-    k: usize,
-) -> Result<Vec<(i64, f64)>, StoreError> {
-    let sql = format!(
-        "SELECT e.memory, v.distance
-         FROM (SELECT rowid AS id, distance FROM vec_{space} WHERE vec MATCH ? AND k = ?) v
-         JOIN embedding e ON e.id = v.id ORDER BY v.distance"
-    );
-    // sqlite-vec ranks windows; a few more than k of them usually belong to k memories.
-    let mut n_windows = (k + k / 4 + 8).min(K_MAX);
-    loop {
-        let limit = Value::from(i64::try_from(n_windows).unwrap_or(i64::MAX));
-        let mut found = ranked(conn, &sql, vec![Value::from(query.to_bytes()), limit])?;
-        let is_all = found.len() < n_windows || n_windows == K_MAX;
-        let mut seen = BTreeSet::new();
-        found.retain(|(memory, _)| seen.insert(*memory));
-        if found.len() >= k || is_all {
-            found.truncate(k);
-            return Ok(found);
-        }
-        n_windows = (n_windows * 4).min(K_MAX);
-    }
-}
-
-/// The cosines of `keys` to `query`; memories without a vector are left out.
-pub(super) fn cosines(
-    conn: &Connection,
-    query: &UnitVector,
-    keys: &[i64],
-) -> Result<Vec<(i64, f64)>, StoreError> {
-    let Some((space, _)) = active_space(conn)? else { return Ok(Vec::new()) };
-    let keys = serde_json::to_string(keys).unwrap_or_default();
-    let sql = "SELECT e.memory, min(vec_distance_l2(e.vec, ?)) FROM json_each(?) j
-         JOIN embedding e ON e.memory = j.value AND e.space = ? GROUP BY e.memory";
-    ranked(conn, sql, vec![Value::from(query.to_bytes()), Value::from(keys), Value::from(space)])
-}
-
-fn ranked(conn: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<(i64, f64)>, StoreError> {
-    let mut statement = conn.prepare_cached(sql)?;
-    let rows = statement.query_map(params_from_iter(params), |row| {
-        let distance: f64 = row.get(1)?;
-        Ok((row.get(0)?, 1.0 - distance * distance / 2.0))
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -5,12 +5,13 @@ use super::connection;
 use super::device::Device;
 use super::error::StoreError;
 use super::link::Link;
+use super::mirror::{Change, Mirror};
 use crate::clock::{Micros, SharedClock};
 use crate::model::stamp::{DeviceId, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -29,6 +30,7 @@ pub struct Write<'a> {
     pub(super) conn: &'a Connection,
     device: &'a mut Device,
     link: &'a mut Option<Link>,
+    mirrored: &'a mut Vec<Change>,
     now: Micros,
     pub(super) keep_versions: u32,
 }
@@ -52,6 +54,11 @@ impl Write<'_> {
     /// A generation that was never given before.
     pub(super) fn generation(&mut self) -> i64 {
         self.device.generation()
+    }
+
+    /// Notes a change of the mirror, which becomes visible with the commit.
+    pub(super) fn mirror(&mut self, change: Change) {
+        self.mirrored.push(change);
     }
 
     /// The account this store is linked to.
@@ -100,13 +107,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        options: &StoreOptions,
+        clock: SharedClock,
+        mirror: Arc<Mirror>,
+    ) -> Result<Self, StoreError> {
         let conn = connection::open_writer(&options.path)?;
         let device = Device::load(&conn, &options.machine, options.seed)?;
         let link = Link::load(&conn)?;
         let (inbox, jobs) = bounded(INBOX);
         let keep_versions = options.keep_versions;
-        let mut owner = Owner { conn, device, link, clock, keep_versions };
+        let mut owner =
+            Owner { conn, device, link, mirror, mirrored: Vec::new(), clock, keep_versions };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || owner.run(&jobs))
@@ -160,12 +172,19 @@ struct Owner {
     conn: Connection,
     device: Device,
     link: Option<Link>,
+    mirror: Arc<Mirror>,
+    /// Changes of the transaction that is open.
+    mirrored: Vec<Change>,
     clock: SharedClock,
     keep_versions: u32,
 }
 
 impl Owner {
     fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        // Reading goes on meanwhile; the index in the file ranks until this is done.
+        if let Err(error) = self.mirror.load(&self.conn) {
+            tracing::warn!(%error, "vectors are ranked in the file, not in memory");
+        }
         let mut is_wal_empty = false;
         loop {
             let first = if is_wal_empty {
@@ -198,6 +217,7 @@ impl Owner {
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         match self.attempt(&mut group) {
             Ok(outcomes) => {
+                self.mirror.publish(std::mem::take(&mut self.mirrored));
                 for (job, outcome) in group.into_iter().zip(outcomes) {
                     job.answer(outcome);
                 }
@@ -220,6 +240,7 @@ impl Owner {
         let result = self.attempt_in_transaction(group);
         if result.is_err() {
             self.link = link_before;
+            self.mirrored.clear();
             if !self.conn.is_autocommit() {
                 self.conn.execute_batch("ROLLBACK")?;
             }
@@ -248,10 +269,12 @@ impl Owner {
     ) -> Result<Result<(), StoreError>, StoreError> {
         self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
         let link_before = self.link.clone();
+        let n_mirrored = self.mirrored.len();
         let mut write = Write {
             conn: &self.conn,
             device: &mut self.device,
             link: &mut self.link,
+            mirrored: &mut self.mirrored,
             now: self.clock.now(),
             keep_versions: self.keep_versions,
         };
@@ -259,6 +282,7 @@ impl Owner {
             .unwrap_or_else(|_| Err(StoreError::Panicked("a write")));
         if outcome.is_err() {
             self.link = link_before;
+            self.mirrored.truncate(n_mirrored);
         }
         match outcome {
             Err(error) if self.conn.is_autocommit() => Err(error),

@@ -1,0 +1,264 @@
+//! A daemon to measure: its own process, its own folder, reached over its socket like any other.
+
+use super::fill;
+use super::process;
+use super::text::Author;
+use crate::api::client::Client;
+use crate::api::client::launch::{Launch, hello};
+use crate::api::client::lockfile::LockInfo;
+use crate::api::status::StatusJson;
+use crate::config::paths::Paths;
+use crate::embed::manifest::Model;
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Time any answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time a daemon has to stop, and a model to load.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What every benchmark is told from outside.
+pub struct Bench<'a> {
+    /// The program to measure: this one.
+    pub program: PathBuf,
+    /// What it gets of the environment.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The model.
+    pub model: &'static Model,
+    /// Where its files are.
+    pub model_dir: PathBuf,
+    /// Where temporary folders are made; their file system decides what a commit costs.
+    pub folder: PathBuf,
+    /// Seed of texts and vectors.
+    pub seed: u64,
+    /// Numbers of memories present.
+    pub sizes: Vec<usize>,
+    /// Measurements of each kind.
+    pub samples: usize,
+    /// Tells a person how far it is.
+    pub say: &'a dyn Fn(&str),
+}
+
+impl Bench<'_> {
+    /// A rig whose database holds `n` memories; no daemon runs yet.
+    ///
+    /// # Errors
+    /// The folder can't be made, or the store refused.
+    pub async fn rig(&self, n: usize) -> anyhow::Result<Rig> {
+        let folder = tempfile::Builder::new()
+            .prefix("memtide-bench-")
+            .tempdir_in(&self.folder)
+            .with_context(|| format!("make a folder in {}", self.folder.display()))?;
+        let mut author = Author::new(self.seed);
+        let rig = Rig::new(self, folder)?;
+        if n > 0 {
+            (self.say)(&format!("writing {n} memories"));
+            fill::fill(&rig.paths.database, n, &mut author, self.model, self.seed).await?;
+        }
+        Ok(Rig { author, ..rig })
+    }
+}
+
+/// A data folder and what is needed to serve it.
+pub struct Rig {
+    /// Continues where the filling ended, so that what it writes is new.
+    pub author: Author,
+    paths: Paths,
+    program: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+    folder: TempDir,
+}
+
+/// Whether a daemon finds the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithModel {
+    /// It does.
+    Yes,
+    /// Its model folder is empty.
+    No,
+}
+
+impl Rig {
+    fn new(bench: &Bench<'_>, folder: TempDir) -> anyhow::Result<Self> {
+        let data_dir = folder.path().join("data");
+        let paths = Paths::locate(&|_| None, Some(&data_dir))?;
+        paths.prepare()?;
+        // A benchmark measures what is here; it downloads nothing.
+        std::fs::write(&paths.config_file, "[embedding]\nfetch = \"never\"\n")?;
+        let mut environment = bench.environment.clone();
+        environment.push(("MEMTIDE_DATA_DIR".into(), data_dir.into()));
+        environment.push(("MEMTIDE_MODEL_DIR".into(), bench.model_dir.clone().into()));
+        let program = bench.program.clone();
+        Ok(Self { author: Author::new(bench.seed), paths, program, environment, folder })
+    }
+
+    /// The environment of a process that shall use this folder.
+    pub fn environment(&self, model: WithModel) -> Vec<(OsString, OsString)> {
+        let mut environment = self.environment.clone();
+        if model == WithModel::No {
+            let empty = self.folder.path().join("no-models");
+            environment.push(("MEMTIDE_MODEL_DIR".into(), empty.into()));
+        }
+        environment
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn launch(&self, model: WithModel) -> Launch {
+        Launch {
+            lock_file: self.paths.lock_file.clone(),
+            socket: self.paths.socket.clone(),
+            log_file: self.paths.log_file.clone(),
+            program: self.program.clone(),
+            arguments: ["daemon", "--started-by", "client"].map(OsString::from).into(),
+            environment: self.environment(model),
+        }
+    }
+
+    /// Starts a daemon and waits until it serves; with a model, until that is loaded.
+    ///
+    /// # Errors
+    /// It does not start, or its model can't be loaded.
+    pub async fn start(&self, model: WithModel) -> anyhow::Result<Daemon> {
+        let (socket, _) = self.launch(model).ensure()?;
+        let daemon = self.attach(socket)?;
+        if model == WithModel::Yes {
+            daemon.wait_for(|status| status.embedder.state != "loading").await?;
+            let embedder = daemon.status().await?.embedder;
+            anyhow::ensure!(
+                embedder.state == "ready",
+                "the model is {}: {}; fetch it with `memtide model pull`",
+                embedder.state,
+                embedder.error.unwrap_or_default()
+            );
+        }
+        Ok(daemon)
+    }
+
+    /// The daemon that a front-end has started here, once it serves.
+    ///
+    /// # Errors
+    /// None comes in time.
+    pub async fn started_by_another(&self) -> anyhow::Result<Daemon> {
+        for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
+            if let Some(socket) = self.launch(WithModel::Yes).running() {
+                return self.attach(socket);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        anyhow::bail!("no daemon was started within {} s", PATIENCE.as_secs())
+    }
+
+    fn attach(&self, socket: PathBuf) -> anyhow::Result<Daemon> {
+        let lock_file = self.paths.lock_file.clone();
+        let info = LockInfo::read(&lock_file).context("the daemon's lock file names nobody")?;
+        let client = Client::new(socket, "bench", ANSWER_TIMEOUT);
+        Ok(Daemon { pid: info.pid, client, lock_file, is_running: true })
+    }
+
+    /// Bytes of the database with its write-ahead log.
+    pub fn bytes_on_disk(&self) -> u64 {
+        let wal = self.paths.database.with_extension("db-wal");
+        [self.paths.database.clone(), wal]
+            .iter()
+            .filter_map(|path| std::fs::metadata(path).ok())
+            .map(|meta| meta.len())
+            .sum()
+    }
+
+    /// A folder on the same file system that nobody else uses.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// A running daemon; it is stopped with the value.
+pub struct Daemon {
+    /// Its process id.
+    pub pid: u32,
+    /// A client of it.
+    pub client: Client,
+    lock_file: PathBuf,
+    is_running: bool,
+}
+
+impl Daemon {
+    /// Its status.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn status(&self) -> anyhow::Result<StatusJson> {
+        Ok(serde_json::from_value(hello(&self.client).await?)?)
+    }
+
+    /// Another connection to it.
+    pub fn another_client(&self) -> Client {
+        Client::new(self.client.socket().to_owned(), "bench", ANSWER_TIMEOUT)
+    }
+
+    /// Holds back the embedding of stored texts, or lets it go on.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn set_paused(&self, is_paused: bool) -> anyhow::Result<()> {
+        let path = if is_paused { "/v1/embedder/pause" } else { "/v1/embedder/resume" };
+        let _state: Value = self.client.post(path, &json!({})).await?;
+        Ok(())
+    }
+
+    /// Waits until every text has its vector.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn drained(&self) -> anyhow::Result<()> {
+        while self.status().await?.store.unembedded > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    async fn wait_for(&self, is_enough: impl Fn(&StatusJson) -> bool) -> anyhow::Result<()> {
+        for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
+            if is_enough(&self.status().await?) {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        anyhow::bail!("the daemon didn't settle within {} s", PATIENCE.as_secs())
+    }
+
+    /// Stops it and waits for its end.
+    ///
+    /// # Errors
+    /// It is still there after a while.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        let _stopping: Value = self.client.post("/v1/daemon/stop", &json!({})).await?;
+        for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
+            if LockInfo::read(&self.lock_file).is_none() && process::has_ended(self.pid) {
+                self.is_running = false;
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        anyhow::bail!("the daemon {} didn't stop within {} s", self.pid, PATIENCE.as_secs())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        if let (true, Some(pid)) = (self.is_running, pid) {
+            // It may have ended by itself; nothing of its folder is needed any more.
+            let _ended = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! `memtide bench`.
+
+use super::failure::Failure;
+use super::session::Session;
+use super::{args, output};
+use crate::bench::rig::Bench;
+use crate::bench::{clients, search, startup, store};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Variables that say where a memtide's files are: a benchmark has its own.
+const OWN_PLACES: &[&str] =
+    &["MEMTIDE_DATA_DIR", "MEMTIDE_CONFIG", "MEMTIDE_MODEL_DIR", "MEMTIDE_SOCKET", "MEMTIDE_LOG"];
+
+pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Failure> {
+    let launch = session.launch("client")?;
+    let is_passed_on = |name: &OsString| !OWN_PLACES.iter().any(|own| *own == name);
+    let environment = launch.environment.into_iter().filter(|(name, _)| is_passed_on(name));
+    let options = session.embedder_options()?;
+    let bench = Bench {
+        program: launch.program,
+        environment: environment.collect(),
+        model: options.model,
+        model_dir: options.models,
+        folder: args.dir.clone().unwrap_or_else(std::env::temp_dir),
+        seed: args.seed,
+        sizes: args.sizes,
+        samples: args.samples.max(1),
+        say: &|text| output::note(text),
+    };
+    let report = session.block_on(async {
+        match args.what {
+            args::BenchKind::Store => store::run(&bench).await,
+            args::BenchKind::Search => search::run(&bench).await,
+            args::BenchKind::Clients => clients::run(&bench).await,
+            args::BenchKind::Startup => startup::run(&bench).await,
+            args::BenchKind::Sync => sync(&bench).await,
+        }
+    });
+    let mut report = report?;
+    report.finish();
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::line(&report.to_text())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+    anyhow::bail!(
+        "this build has no emulated cloud to push to; run `cargo run --release --features emulator -- bench sync`"
+    )
+}
