@@ -24,6 +24,8 @@ mod engine;
 mod http;
 #[path = "conformance/limits.rs"]
 mod limits;
+#[path = "support/npm.rs"]
+mod npm;
 #[path = "conformance/objects.rs"]
 mod objects;
 #[path = "conformance/push.rs"]

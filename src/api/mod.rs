@@ -4,6 +4,7 @@
 //! changes only when this module does. [`PROTOCOL`] is its number; clients compare it.
 
 pub mod client;
+pub mod cloud;
 pub mod error;
 pub mod listen;
 pub mod routes;

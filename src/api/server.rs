@@ -1,9 +1,9 @@
 //! The router and what its handlers share.
 
 use super::listen;
-use super::{events, routes, status, transfer};
+use super::{cloud, events, routes, status, transfer};
 use crate::clock::Micros;
-use crate::replicate::progress::Progress;
+use crate::replicate::handle::ReplicatorHandle;
 use crate::service::Service;
 use crate::shutdown::{Phase, Shutdown, Stopper};
 use crate::store::search::Mode;
@@ -24,8 +24,8 @@ pub type Doors = Arc<DoorParts>;
 pub struct DoorParts {
     /// What does the work.
     pub service: Service,
-    /// How replication stands, asked at each status.
-    pub progress: Box<dyn Fn() -> Progress + Send + Sync>,
+    /// What carries duties to the cloud.
+    pub replicator: ReplicatorHandle,
     /// What is being fetched for the embedder, or why that failed.
     pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Zone in which dates and phrases are read.
@@ -53,10 +53,6 @@ pub struct DoorParts {
 }
 
 impl DoorParts {
-    pub(super) fn progress(&self) -> Progress {
-        (self.progress)()
-    }
-
     pub(super) fn rss_bytes(&self) -> u64 {
         (self.rss)()
     }
@@ -79,6 +75,11 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/tags", get(routes::tags))
         .route("/v1/outbox", get(routes::outbox))
         .route("/v1/outbox/retry", post(routes::retry))
+        .route("/v1/cloud/link", post(cloud::link))
+        .route("/v1/cloud/unlink", post(cloud::unlink))
+        .route("/v1/cloud/pause", post(cloud::pause))
+        .route("/v1/cloud/resume", post(cloud::resume))
+        .route("/v1/cloud/sync", post(cloud::sync))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))

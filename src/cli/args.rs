@@ -62,6 +62,9 @@ pub enum Command {
     Export(Export),
     /// Read what `export` wrote
     Import(Import),
+    /// The copy in your Cloudflare account
+    #[command(subcommand)]
+    Cloud(Cloud),
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),
@@ -71,6 +74,9 @@ pub enum Command {
     /// Settings
     #[command(subcommand)]
     Config(Config),
+    /// Show the whole story against an emulated cloud
+    #[cfg(feature = "emulator")]
+    Demo,
     /// Print shell completions
     Completions(Completions),
     /// Print the manual page

@@ -4,9 +4,12 @@
 pub mod args;
 
 mod about;
+mod cloud;
 mod config;
 mod daemon;
 mod delete;
+#[cfg(feature = "emulator")]
+mod demo;
 mod exit;
 mod export;
 mod failure;
@@ -35,6 +38,12 @@ use std::process::ExitCode;
 
 /// Runs the program with the process's arguments and environment.
 pub fn main() -> ExitCode {
+    // A defect has its own exit code; the panic's message has been printed by then.
+    std::panic::catch_unwind(parse_then_run)
+        .unwrap_or(ExitCode::from(failure::Code::Internal as u8))
+}
+
+fn parse_then_run() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return exit::usage(&error),
@@ -64,9 +73,12 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Import(args) => import::run(session, &args),
+        Command::Cloud(command) => cloud::run(session, command),
         Command::Outbox(command) => outbox::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
+        #[cfg(feature = "emulator")]
+        Command::Demo => demo::run(session),
         Command::Completions(args) => about::completions(&args),
         Command::Man => about::man(),
     }

@@ -87,6 +87,11 @@ impl Session {
         self.runtime.block_on(future)
     }
 
+    /// Waits.
+    pub(super) fn pause(&self, duration: Duration) {
+        self.block_on(async move { tokio::time::sleep(duration).await });
+    }
+
     /// How a daemon is reached and started.
     pub(super) fn launch(&self, started_by: &str) -> Result<Launch, Failure> {
         let mut arguments: Vec<OsString> =

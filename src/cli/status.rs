@@ -28,7 +28,7 @@ pub(super) fn run(session: &Session, args: &args::Status) -> Result<ExitCode, Fa
             return Ok(ExitCode::SUCCESS);
         }
         output::line("")?;
-        session.block_on(tokio::time::sleep(WATCH_EVERY));
+        session.pause(WATCH_EVERY);
     }
 }
 

@@ -12,7 +12,11 @@ use crate::config::paths::Paths;
 use crate::config::settings::Settings;
 use crate::embed::embedder::Embedder;
 use crate::embed::pull::Sources;
-use crate::replicate::progress::Progress;
+use crate::replicate::handle::ReplicatorHandle;
+use crate::replicate::progress::SyncState;
+use crate::replicate::replicator::Replicator;
+use crate::replicate::session::Connect;
+use crate::service::event::Event;
 use crate::service::{Service, pump};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
@@ -46,6 +50,8 @@ pub struct DaemonOptions {
     pub seed: u64,
     /// Where a missing model comes from; `None` leaves it missing.
     pub sources: Option<Sources>,
+    /// Makes the client of the linked account.
+    pub connect: Connect,
     /// Makes the embedder.
     pub embedder: Box<dyn FnOnce() -> anyhow::Result<Embedder>>,
     /// Called once when it serves.
@@ -57,8 +63,17 @@ pub struct DaemonOptions {
 /// # Errors
 /// It can't start: another daemon holds the lock ([`LockError::Held`]), or a file can't be used.
 pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
-    let DaemonOptions { paths, settings, started_by, clock, seed, sources, embedder, ready } =
-        options;
+    let DaemonOptions {
+        paths,
+        settings,
+        started_by,
+        clock,
+        seed,
+        sources,
+        connect,
+        embedder,
+        ready,
+    } = options;
     // At the limit of a file's size the system ends a process that doesn't listen for this; with a
     // listener the write fails, as on a full disk.
     let _listener = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
@@ -72,11 +87,13 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let (stopper, shutdown) = shutdown::channel();
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
+    let replicator =
+        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint());
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
-        progress: Box::new(Progress::default),
+        replicator: replicator.handle(),
         fetching: Box::new(move || fetching.get()),
         zone: jiff::tz::TimeZone::system(),
         default_mode: parse_mode(&settings.search.default_mode)
@@ -93,6 +110,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
+    tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
+    tasks.spawn(replicator.run(shutdown.clone()));
     tasks.spawn(check_file(service.clone()));
     if let Some(sources) = sources {
         let embedder = service.embedder().clone();
@@ -165,6 +184,18 @@ fn machine() -> String {
         .find_map(|path| std::fs::read_to_string(path).ok())
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// Tells whoever watches the events what replication is doing.
+async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: Shutdown) {
+    let mut seen = SyncState::default();
+    loop {
+        tokio::select! {
+            state = replicator.other_than(seen) => seen = state,
+            () = shutdown.reached(Phase::Draining) => return,
+        }
+        service.events().send(Event::Sync(seen.as_str().to_owned()));
+    }
 }
 
 /// Looks over the database once, beside the daily work: its structure, then that each text is still the

@@ -14,15 +14,15 @@ fn object(value: Value) -> JsonObject {
 
 /// An input without anything but `properties`.
 fn input(properties: &Value, required: &[&str]) -> JsonObject {
-    let mut schema = json!({
+    let mut schema = object(json!({
         "type": "object",
         "properties": properties,
         "additionalProperties": false,
-    });
+    }));
     if !required.is_empty() {
-        schema["required"] = json!(required);
+        schema.insert("required".to_owned(), json!(required));
     }
-    object(schema)
+    schema
 }
 
 /// An output that has `required` at least.

@@ -26,6 +26,10 @@ pub fn no_answer(product: Product, error: &TransportError) -> RemoteError {
         product,
         disposition,
         status: None,
+        is_offline: matches!(
+            error,
+            TransportError::Unreachable(_) | TransportError::Timeout(_) | TransportError::Lost(_)
+        ),
         code: None,
         message: scrub(&error.to_string()).into(),
         hint: hint(facts).into(),
@@ -57,6 +61,7 @@ pub fn refused(product: Product, answer: &Answer, now: Micros) -> RemoteError {
         product,
         disposition,
         status: Some(status),
+        is_offline: false,
         code,
         message: scrub(&message).into(),
         hint: hint(Facts { product, status: Some(status), code, meaning, disposition }).into(),

@@ -92,9 +92,25 @@ impl Cloudflare {
         format!("/accounts/{}{rest}", segment(&self.shared.account))
     }
 
+    /// Requests that its own budget allows in five minutes.
+    pub fn requests_allowed(&self) -> usize {
+        lock(&self.shared.budget).allowed()
+    }
+
     /// The instants of the requests that count at present, to be kept over a restart.
     pub fn sent_at(&self) -> Vec<crate::clock::Micros> {
         lock(&self.shared.budget).sent_at()
+    }
+
+    /// Goes on counting requests from `sent`, the instants that [`Cloudflare::sent_at`] gave.
+    pub fn restore_budget(&self, sent: Vec<crate::clock::Micros>) {
+        lock(&self.shared.budget).restore(sent);
+    }
+
+    /// How long requests of `lane` must wait for the own budget; `None` if they need not.
+    pub fn budget_wait(&self, lane: Lane) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        lock(&self.shared.budget).wait(now, lane)
     }
 
     /// Requests in the last five minutes.

@@ -110,6 +110,8 @@ pub struct RemoteError {
     pub disposition: Disposition,
     /// The HTTP status; `None` if no complete answer came.
     pub status: Option<u16>,
+    /// Whether nothing came back at all: the network is at fault, or the service is gone.
+    pub is_offline: bool,
     /// Cloudflare's own error code.
     pub code: Option<i64>,
     /// What happened, without secrets, at most 300 characters.
@@ -144,6 +146,7 @@ impl RemoteError {
             product,
             disposition,
             status: None,
+            is_offline: false,
             code: None,
             message: scrub(message).into(),
             hint: hint.into(),

@@ -125,7 +125,10 @@ impl HttpTransport {
             .body(body)
             .send()
             .await;
-        let mut response = sent.map_err(|error| self.understand(error, deadline))?;
+        let mut response = sent.map_err(|error| match self.understand(error, deadline) {
+            TransportError::Cut(reason) => TransportError::Lost(reason),
+            other => other,
+        })?;
         let mut answer = http::Response::new(Bytes::new());
         *answer.status_mut() = response.status();
         *answer.headers_mut() = std::mem::take(response.headers_mut());

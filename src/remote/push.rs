@@ -205,11 +205,11 @@ impl PushBatch {
         self
     }
 
-    /// The statements of this batch, to be sent as one. `anchor` is looked up after the batch is
-    /// applied.
+    /// The statements of this batch, to be sent as one. Where `anchor` doesn't hold, nobody wins and
+    /// nothing is written.
     pub fn statements(&self, anchor: Option<&Anchor>) -> Vec<Statement> {
         let mut statements =
-            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), Statement::plain(DECIDE)];
+            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor)];
         if self.has_living {
             statements.extend(LIVING.iter().map(|sql| Statement::plain(*sql)));
         }
@@ -300,6 +300,12 @@ pub struct Winner {
     pub nonce: String,
 }
 
+/// The compare-and-swap, which also looks whether the database is the one that the device knows.
+fn decide(anchor: Option<&Anchor>) -> Statement {
+    let seq = anchor.map(|anchor| anchor.seq.to_string());
+    Statement::new(DECIDE, vec![seq, anchor.map(|anchor| anchor.nonce.clone())])
+}
+
 /// The statement that every exchange ends with.
 pub(super) fn anchor_statement(anchor: Option<&Anchor>) -> Statement {
     Statement::new(ANCHOR, vec![anchor.map(|anchor| anchor.seq.to_string())])
@@ -323,7 +329,7 @@ pub(super) fn read_anchor(
 const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES (1, ?1)";
 /// The compare-and-swap. A row that the feed doesn't know was written where triggers are refused: it
 /// has not been read yet, so it is not overwritten.
-const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h'))";
+const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h')) AND (?1 IS NULL OR EXISTS (SELECT 1 FROM mt_heads a WHERE a.seq = CAST(?1 AS INTEGER) AND a.n = ?2))";
 
 const LIVING: [&str; 4] = [
     "INSERT INTO memories (content_hash, content, memory_type, created_at, created_at_iso, updated_at, updated_at_iso, metadata_json, vector_id, content_size, r2_key, tags, deleted_at) SELECT j.value->>'h', j.value->>'t', j.value->>'k', (j.value->>'c') / 1000000.0, j.value->>'ci', unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), j.value->>'m', j.value->>'h', j.value->>'n', j.value->>'r', j.value->>'gs', NULL FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET content = excluded.content, memory_type = excluded.memory_type, created_at = excluded.created_at, created_at_iso = excluded.created_at_iso, updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, metadata_json = excluded.metadata_json, vector_id = excluded.vector_id, content_size = excluded.content_size, r2_key = excluded.r2_key, tags = excluded.tags, deleted_at = NULL",

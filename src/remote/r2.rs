@@ -4,6 +4,7 @@ use super::cloudflare::{Cloudflare, DEADLINE, bare, json, key_path, request, seg
 use super::error::{Product, RemoteError};
 use bytes::Bytes;
 use http::Method;
+use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -63,19 +64,21 @@ impl R2 {
     /// Stores a text under `key`, replacing what is there.
     ///
     /// # Errors
-    /// It was not stored, the bucket holds another number of bytes, or the answer was lost.
+    /// It was not stored, the bucket holds other bytes, or the answer was lost.
     pub async fn put(&self, key: &str, body: Bytes) -> Result<(), RemoteError> {
         let size = body.len();
+        let sent_md5 = hex::encode(Md5::digest(&body));
         let kind = Some("text/plain; charset=utf-8");
         let request = request(Product::R2, Method::PUT, &self.object(key), kind, body)?;
         let answer = self.remote.call(Product::R2, request, BODY_DEADLINE).await?;
-        match stored_size(&answer.result) {
-            Some(stored) if stored != size => {
-                let what = format!("{stored} bytes were stored of {size}");
-                Err(RemoteError::unreadable(Product::R2, &what))
-            }
-            _ => Ok(()),
+        if let Some(stored) = stored_size(&answer.result).filter(|stored| *stored != size) {
+            let what = format!("{stored} bytes were stored of {size}");
+            return Err(RemoteError::unreadable(Product::R2, &what));
         }
+        if stored_md5(&answer.result).is_some_and(|stored| stored != sent_md5) {
+            return Err(RemoteError::unreadable(Product::R2, "other bytes were stored than sent"));
+        }
+        Ok(())
     }
 
     /// The bytes under `key`; `None` if there are none.
@@ -109,6 +112,13 @@ impl R2 {
     fn object(&self, key: &str) -> String {
         format!("{}/objects/{}", self.path, key_path(key))
     }
+}
+
+/// The MD5 of a stored object, which its etag is for an object that came in one piece.
+fn stored_md5(result: &Value) -> Option<String> {
+    let etag = result.get("etag")?.as_str()?.trim_matches('"').to_ascii_lowercase();
+    let is_md5 = etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_md5.then_some(etag)
 }
 
 /// The size that a stored object's description tells, as text or as number.
@@ -153,6 +163,13 @@ mod tests {
         let error = r2.put("k", Bytes::from("four")).await.expect_err("one byte is missing");
         assert_eq!(error.disposition, Disposition::Retry);
         bucket(|_| success(json!({}))).put("k", Bytes::from("four")).await.expect("no size told");
+        let stored = |etag: &'static str| bucket(move |_| success(json!({"etag": etag})));
+        // Of "fort", which has as many bytes.
+        let error = stored("7e7eebd7ebf5d6ed4f9e0cd1d1a1ae4e").put("k", Bytes::from("four")).await;
+        assert_eq!(error.expect_err("other bytes").disposition, Disposition::Retry);
+        for etag in ["\"8CBAD96ACED40B3838DD9F07F6EF5772\"", "an-etag-of-parts-2"] {
+            stored(etag).put("k", Bytes::from("four")).await.expect(etag);
+        }
     }
 
     #[tokio::test]

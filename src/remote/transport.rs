@@ -33,6 +33,9 @@ pub enum TransportError {
     /// The deadline passed.
     #[error("no answer within {} s", .0.as_secs_f32())]
     Timeout(Duration),
+    /// The connection ended before an answer began.
+    #[error("the connection ended without an answer: {0}")]
+    Lost(String),
     /// The connection ended before the answer was complete.
     #[error("the connection ended before the answer was complete: {0}")]
     Cut(String),

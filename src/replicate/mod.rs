@@ -1,3 +1,39 @@
-//! The replicator: carries every duty of the outbox to the owner's account.
+//! The replicator: carries what the outbox owes to the linked Cloudflare account.
+//!
+//! What it is: a loop around [`replicator::Replicator::step`], one bounded pass over the three
+//! products. A pass asks the gates and the plan what may go now, reads the duties together with what
+//! is to be sent in one snapshot, sends it, and records what became of each duty in one write.
+//!
+//! What it is not: a queue. Nothing waits in memory; what a crash interrupts is still owed and is sent
+//! again, which is harmless because every remote write can be repeated. It is the only place that
+//! retries, and the only retry state is the outbox row and the gates, both in the database.
+//!
+//! Invariants:
+//! * A duty leaves the outbox only at the generation that was read together with what was sent, so a
+//!   change made during a send keeps it.
+//! * Body before row before vector: the outbox's own queries hold that order.
+//! * Nothing is dropped because attempts ran out. What can't succeed is parked, visible, with its
+//!   reason. A refused token, a missing resource, a used-up plan and a throttle park nothing and burn
+//!   no attempt: they shut the product's gate.
+//! * Where the database is not the one that this device knows, nothing is written until a person says so.
+//!
+//! What may disagree after a crash: the cloud may hold more than the outbox says. The next push of such
+//! a memory loses its compare-and-swap, finds its own state there, and is settled without a second write.
 
 pub mod progress;
+
+pub mod breaker;
+pub mod plan;
+pub mod transition;
+pub mod verdict;
+
+mod announce;
+mod gates;
+mod outgoing;
+mod push;
+mod record;
+pub mod session;
+
+pub mod handle;
+pub mod linking;
+pub mod replicator;

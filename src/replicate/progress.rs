@@ -2,32 +2,32 @@
 
 use crate::clock::Micros;
 
-/// What replication as a whole is doing.
+/// What the replicator, or one product of it, is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SyncState {
     /// No account is linked.
     #[default]
     Unlinked,
-    /// Nothing is due.
+    /// Everything that can be sent has been.
     Idle,
-    /// Duties are being carried out.
+    /// Sending.
     Syncing,
-    /// The last tries failed; the next one has a time.
+    /// Waiting before the next attempt after a failure.
     BackingOff,
-    /// The cloud can't be reached.
+    /// The network doesn't reach Cloudflare.
     Offline,
-    /// The owner paused it.
+    /// The owner stopped syncing for now.
     Paused,
     /// The token is missing, wrong or lacks a permission.
     AuthRequired,
-    /// A limit of the plan is used up until its reset.
+    /// A plan's limit is used up.
     Quota,
-    /// A linked resource doesn't exist.
+    /// The account is set up differently from what was linked.
     Misconfigured,
 }
 
 impl SyncState {
-    /// The name in `status`.
+    /// The stable name in answers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unlinked => "unlinked",
@@ -43,23 +43,23 @@ impl SyncState {
     }
 }
 
-/// One product of the cloud.
+/// One product.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProductProgress {
     /// What it is doing.
     pub state: SyncState,
-    /// When a request to it last succeeded.
+    /// When it last took something.
     pub last_success_at: Option<Micros>,
-    /// What the last failure said, until a success.
+    /// What the last attempt met, if it failed.
     pub last_error: Option<String>,
-    /// When it is tried next, if that is known.
+    /// When it is tried again; `None` if nothing is owed to it.
     pub next_attempt_at: Option<Micros>,
 }
 
-/// Everything that `status` tells of replication beyond the outbox's counts.
+/// Replication as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// The whole.
+    /// The state that matters most among the products'.
     pub state: SyncState,
     /// The database.
     pub d1: ProductProgress,
@@ -67,16 +67,28 @@ pub struct Progress {
     pub vectorize: ProductProgress,
     /// The bucket.
     pub r2: ProductProgress,
-    /// The cloud's own embedding model.
+    /// Workers AI; idle where devices make the vectors.
     pub ai: ProductProgress,
     /// Requests in the last five minutes.
     pub requests_5min: u64,
-    /// Requests allowed in five minutes.
+    /// Requests that memtide allows itself in five minutes.
     pub requests_limit: u64,
-    /// Rows written to the database today, UTC.
+    /// Rows that D1 wrote for this device today, UTC.
     pub d1_rows_written_today: u64,
-    /// Neurons used today, UTC.
+    /// Neurons that Workers AI spent for this device today, UTC, estimated.
     pub neurons_today: u64,
     /// What a person must do, if anything: the sentence and the next step.
     pub action: Option<(String, String)>,
+}
+
+impl Progress {
+    /// The products, in the order of a memory's way.
+    pub fn products(&self) -> [&ProductProgress; 4] {
+        [&self.r2, &self.d1, &self.vectorize, &self.ai]
+    }
+
+    /// The earliest instant at which anything is tried again.
+    pub fn next_attempt_at(&self) -> Option<Micros> {
+        self.products().into_iter().filter_map(|product| product.next_attempt_at).min()
+    }
 }

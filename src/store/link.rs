@@ -29,6 +29,8 @@ impl LinkMode {
 /// The linked account and resources. Fixed by `cloud link`; configuration never redirects it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
+    /// The base address of the interface that the account was linked at.
+    pub api_base: String,
     /// Cloudflare account id.
     pub account: String,
     /// D1 database id.
@@ -57,25 +59,26 @@ impl Link {
     pub(super) fn load(conn: &Connection) -> Result<Option<Self>, StoreError> {
         Ok(conn
             .prepare_cached(
-                "SELECT account, database, database_uuid, vector_index, bucket, contract,
+                "SELECT api_base, account, database, database_uuid, vector_index, bucket, contract,
                    is_local_space, inline_bytes, mode, is_paused, linked_at FROM link",
             )?
             .query_row([], |row| {
                 Ok(Self {
-                    account: row.get(0)?,
-                    database: row.get(1)?,
-                    database_uuid: row.get(2)?,
-                    vector_index: row.get(3)?,
-                    bucket: row.get(4)?,
-                    contract: row.get(5)?,
-                    is_local_space: row.get(6)?,
-                    inline_bytes: usize::try_from(row.get::<_, i64>(7)?).unwrap_or(usize::MAX),
-                    mode: match row.get::<_, String>(8)?.as_str() {
+                    api_base: row.get(0)?,
+                    account: row.get(1)?,
+                    database: row.get(2)?,
+                    database_uuid: row.get(3)?,
+                    vector_index: row.get(4)?,
+                    bucket: row.get(5)?,
+                    contract: row.get(6)?,
+                    is_local_space: row.get(7)?,
+                    inline_bytes: usize::try_from(row.get::<_, i64>(8)?).unwrap_or(usize::MAX),
+                    mode: match row.get::<_, String>(9)?.as_str() {
                         "dual" => LinkMode::Dual,
                         _ => LinkMode::Shadow,
                     },
-                    is_paused: row.get(9)?,
-                    linked_at: Micros(row.get(10)?),
+                    is_paused: row.get(10)?,
+                    linked_at: Micros(row.get(11)?),
                 })
             })
             .optional()?)
@@ -98,10 +101,11 @@ pub fn get(read: &Read<'_>) -> Result<Option<Link>, StoreError> {
 pub fn link(write: &mut Write<'_>, link: &Link) -> Result<u64, StoreError> {
     unlink(write)?;
     write.conn.execute(
-        "INSERT INTO link(one, account, database, database_uuid, vector_index, bucket, contract,
+        "INSERT INTO link(one, api_base, account, database, database_uuid, vector_index, bucket, contract,
            is_local_space, inline_bytes, mode, is_paused, linked_at, cursor, anchor_seq, anchor_nonce)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, '')",
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, '')",
         rusqlite::params![
+            link.api_base,
             link.account,
             link.database,
             link.database_uuid,

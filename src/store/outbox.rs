@@ -8,8 +8,8 @@
 //! Order across products is the order of the queries: a row is due only when its body is in the bucket,
 //! a vector only when its row is in the database.
 
+use super::column::parse_id;
 use super::error::StoreError;
-use super::memory::parse_id;
 use super::reader::Read;
 use super::writer::Write;
 use crate::clock::Micros;
@@ -223,15 +223,31 @@ pub fn due(
     now: Micros,
     limit: usize,
 ) -> Result<Vec<Duty>, StoreError> {
+    let mut duties = due_in_lane(read, product, false, now, limit)?;
+    duties.extend(due_in_lane(read, product, true, now, limit.saturating_sub(duties.len()))?);
+    Ok(duties)
+}
+
+/// The duties of one lane to `product` that may be carried out at `now`, by due time.
+///
+/// # Errors
+/// The database refused.
+pub fn due_in_lane(
+    read: &Read<'_>,
+    product: Product,
+    is_backfill: bool,
+    now: Micros,
+    limit: usize,
+) -> Result<Vec<Duty>, StoreError> {
     let sql = format!(
         "SELECT o.memory, o.generation, o.attempts, o.lane FROM outbox o
-         WHERE o.product = ?1 AND o.state = 'due' AND o.due_at <= ?2 {}
-         ORDER BY o.lane, o.due_at LIMIT ?3",
+         WHERE o.product = ?1 AND o.state = 'due' AND o.lane = ?2 AND o.due_at <= ?3 {}
+         ORDER BY o.due_at LIMIT ?4",
         waits_for(product)
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = read.conn.prepare_cached(&sql)?;
-    let rows = statement.query_map((product.as_str(), now.0, limit), |row| {
+    let rows = statement.query_map((product.as_str(), is_backfill, now.0, limit), |row| {
         Ok(Duty {
             key: row.get(0)?,
             generation: row.get(1)?,
@@ -247,10 +263,16 @@ pub fn due(
 /// # Errors
 /// The database refused.
 pub fn next_due_at(read: &Read<'_>, product: Product) -> Result<Option<Micros>, StoreError> {
-    let sql = format!(
-        "SELECT min(o.due_at) FROM outbox o WHERE o.product = ?1 AND o.state = 'due' {}",
-        waits_for(product)
-    );
+    // The index gives each lane's first; a minimum over both would look at every duty.
+    let first = |lane| {
+        format!(
+            "(SELECT o.due_at FROM outbox o WHERE o.product = ?1 AND o.state = 'due'
+               AND o.lane = {lane} {} ORDER BY o.due_at LIMIT 1)",
+            waits_for(product)
+        )
+    };
+    let sql =
+        format!("SELECT min(at) FROM (SELECT {} AS at UNION ALL SELECT {})", first(0), first(1));
     let at: Option<i64> =
         read.conn.prepare_cached(&sql)?.query_row([product.as_str()], |row| row.get(0))?;
     Ok(at.map(Micros))
@@ -330,6 +352,45 @@ pub fn set_back(
         )?
         .execute(params![key, product.as_str(), generation, state, due_at, counts, error])?;
     Ok(())
+}
+
+/// Lets a vector duty at `generation` wait for a vector that turned out not to be there, and sees to it
+/// that one is made. It stays due if the vector has come meanwhile.
+///
+/// # Errors
+/// The database refused.
+pub fn await_vector(write: &mut Write<'_>, key: i64, generation: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "INSERT INTO pending_embedding(memory, since)
+             SELECT key, ?2 FROM memory m WHERE key = ?1
+               AND m.deleted_at IS NULL AND m.superseded_by IS NULL
+               AND NOT EXISTS (SELECT 1 FROM embedding e JOIN space s ON s.key = e.space
+                 WHERE e.memory = m.key AND e.window = 0 AND e.body = m.body AND s.is_active)
+             ON CONFLICT(memory) DO NOTHING",
+        )?
+        .execute((key, write.now().0))?;
+    write
+        .conn
+        .prepare_cached(
+            "UPDATE outbox SET state = 'waiting_for_embedding'
+             WHERE memory = ?1 AND product = 'vectorize' AND generation = ?2 AND state = 'due'
+               AND EXISTS (SELECT 1 FROM pending_embedding p WHERE p.memory = ?1)",
+        )?
+        .execute((key, generation))?;
+    Ok(())
+}
+
+/// Makes deferred duties due at once. Returns how many there were.
+///
+/// # Errors
+/// The database refused.
+pub fn hasten(write: &mut Write<'_>) -> Result<usize, StoreError> {
+    let now = write.now().0;
+    Ok(write
+        .conn
+        .execute("UPDATE outbox SET due_at = ?1 WHERE state = 'due' AND due_at > ?1", [now])?)
 }
 
 /// Puts parked and conflicting duties back, of one memory or of all, and makes deferred ones due at once.

@@ -99,6 +99,7 @@ CREATE TABLE remote_position(
 -- One row while linked to an account: fixed here, never redirected by configuration.
 CREATE TABLE link(
   one INTEGER PRIMARY KEY CHECK (one = 1),
+  api_base TEXT NOT NULL,           -- the address of the account's interface
   account TEXT NOT NULL,
   database TEXT NOT NULL,
   database_uuid TEXT NOT NULL,

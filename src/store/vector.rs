@@ -85,6 +85,14 @@ fn active_space(conn: &Connection) -> Result<Option<(i64, String)>, StoreError> 
         .optional()?)
 }
 
+/// The space that searches use, once an embedder has been there.
+///
+/// # Errors
+/// The database refused.
+pub fn active(read: &Read<'_>) -> Result<Option<Space>, StoreError> {
+    Ok(active_space(read.conn)?.map(|(_, name)| Space::from_name(name)))
+}
+
 /// Notes that a memory waits for vectors of its present text.
 pub(super) fn await_embedding(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
     write

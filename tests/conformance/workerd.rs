@@ -1,12 +1,10 @@
 //! Cloudflare's own engine: workerd, started by Miniflare on Node 22, both from npm at the
 //! versions of `tests/miniflare/package-lock.json`. The first run installs them.
 
+use crate::npm;
 use crate::subject::Subject;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// The files that make the installation; a change of one makes another.
@@ -22,8 +20,8 @@ pub struct Workerd {
 impl Workerd {
     /// Installs what is missing and starts the engine.
     pub fn start() -> Self {
-        let folder = installed();
-        let mut process = Command::new(node(&folder))
+        let folder = npm::installed("miniflare", &FILES, npm::npm);
+        let mut process = Command::new(npm::node(&folder))
             .arg("serve.mjs")
             .current_dir(&folder)
             .stdin(Stdio::piped())
@@ -62,51 +60,6 @@ impl Drop for Workerd {
         drop(self.questions.take());
         self.process.wait().ok();
     }
-}
-
-/// The folder with everything in it. Only one process installs; the others wait for it.
-fn installed() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/miniflare");
-    let read = |name: &str| fs::read(source.join(name)).expect("a file of tests/miniflare");
-    let mut hash = Sha256::new();
-    for name in FILES {
-        hash.update(read(name));
-    }
-    let version: String = hex::encode(hash.finalize()).chars().take(16).collect();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("miniflare").join(version);
-    fs::create_dir_all(&folder).expect("a folder for Miniflare");
-    let lock = File::create(folder.join("lock")).expect("a lock file");
-    lock.lock().expect("the lock");
-    let done = folder.join("installed");
-    if !done.exists() {
-        for name in FILES {
-            fs::write(folder.join(name), read(name)).expect("a copy");
-        }
-        let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
-        let output = Command::new(npm)
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder)
-            .output()
-            .expect("npm, which comes with Node, is installed");
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "npm ci in {}: {complaint}", folder.display());
-        fs::write(&done, "").expect("the mark");
-    }
-    folder
-}
-
-/// Node 22 of this platform, one of the optional packages.
-fn node(folder: &Path) -> PathBuf {
-    let modules = folder.join("node_modules");
-    fs::read_dir(&modules)
-        .expect("installed packages")
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with("node-"))
-        .map(|entry| entry.path().join("bin/node"))
-        .find(|path| path.exists())
-        .unwrap_or_else(|| {
-            panic!("npm brought no Node 22 for this platform to {}", modules.display())
-        })
 }
 
 impl Subject for Workerd {

@@ -355,6 +355,7 @@ fn link(home: &Home) {
         keep_versions: 100,
     };
     let link = Link {
+        api_base: "http://127.0.0.1:9".to_owned(),
         account: "account".to_owned(),
         database: "database".to_owned(),
         database_uuid: "uuid".to_owned(),
@@ -375,9 +376,7 @@ fn link(home: &Home) {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_killing_the_daemon() {
-    let home = Home::new()
-        .with("CLOUDFLARE_API_BASE_URL", "http://127.0.0.1:9")
-        .with("CLOUDFLARE_API_TOKEN", "of-nobody");
+    let home = Home::new().with("CLOUDFLARE_API_TOKEN", "of-nobody");
     link(&home);
     let mut rng = ChaCha8Rng::seed_from_u64(200);
     let mut workers: Vec<Worker> = (0..CLIENTS).map(Worker::new).collect();

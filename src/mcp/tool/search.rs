@@ -5,6 +5,7 @@ use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
 use super::{Output, list, wants_all_tags};
 use crate::api::wire::{FilterJson, ListAnswer, MemoryJson, SearchAnswer, SearchRequest};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -243,34 +244,51 @@ fn block(number: usize, memory: &MemoryJson) -> String {
     block
 }
 
+/// The structured content.
+#[derive(Serialize)]
+struct Shown<'a> {
+    memories: Vec<ShownMemory<'a>>,
+    mode: &'a str,
+    omitted: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_embeddings: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ShownMemory<'a> {
+    content: &'a str,
+    content_hash: &'a str,
+    tags: &'a [String],
+    memory_type: &'a str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: &'a Map<String, Value>,
+    created_at_iso: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f64>,
+}
+
 fn structured(found: &Found, shown: &[Scored], cut: &Cut) -> Value {
-    let memories: Vec<Value> = shown
+    let memories = shown
         .iter()
-        .map(|Scored { memory, score }| {
-            let mut value = json!({
-                "content": memory.content,
-                "content_hash": memory.id,
-                "tags": memory.tags,
-                "memory_type": memory.memory_type,
-                "created_at_iso": memory.created_at,
-            });
-            if !memory.metadata.is_empty() {
-                value["metadata"] = Value::Object(memory.metadata.clone());
-            }
-            if let Some(score) = score {
-                value["score"] = json!(score);
-            }
-            value
+        .map(|Scored { memory, score }| ShownMemory {
+            content: &memory.content,
+            content_hash: &memory.id,
+            tags: &memory.tags,
+            memory_type: &memory.memory_type,
+            metadata: &memory.metadata,
+            created_at_iso: &memory.created_at,
+            score: *score,
         })
         .collect();
-    let mut value = json!({"memories": memories, "mode": found.mode, "omitted": cut.n_omitted});
-    if let Some(total) = found.total {
-        value["total"] = json!(total);
-    }
-    if let Some(pending) = found.pending_embeddings {
-        value["pending_embeddings"] = json!(pending);
-    }
-    value
+    json!(Shown {
+        memories,
+        mode: &found.mode,
+        omitted: cut.n_omitted,
+        total: found.total,
+        pending_embeddings: found.pending_embeddings,
+    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::super::failure::Failure;
 use super::Output;
 use crate::api::wire::{MemoryJson, UpdateRequest};
 use rmcp::model::JsonObject;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Keys that a memory has by itself; they can't become metadata without confusion.
@@ -21,6 +22,15 @@ pub(super) async fn run(
     let path = format!("/v1/memories/{}", percent_encode(&change.hash));
     let memory = daemon.call(client, &Call::Patch(path, json!(change.request))).await?;
     Ok(change.answer(&memory))
+}
+
+/// The structured content.
+#[derive(Serialize)]
+struct Done<'a> {
+    content_hash: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_hash: Option<&'a String>,
+    updated_fields: &'a [String],
 }
 
 /// A change in checked form.
@@ -50,10 +60,11 @@ impl Change {
         let mut fields = self.fields.clone();
         fields.push("updated_at".to_owned());
         let is_successor = self.request.content.is_some() && !memory.id.starts_with(&self.hash);
-        let mut structured = json!({"content_hash": memory.id, "updated_fields": fields});
-        if is_successor {
-            structured["parent_hash"] = json!(self.hash);
-        }
+        let structured = json!(Done {
+            content_hash: &memory.id,
+            parent_hash: is_successor.then_some(&self.hash),
+            updated_fields: &fields,
+        });
         let text = if is_successor {
             format!(
                 "Versioned update successful. New hash: {}, parent hash: {}. Updated fields: {}",

@@ -180,11 +180,14 @@ fn requests_without_an_answer_are_asked_again() {
     for error in [
         TransportError::Unreachable("dns".to_owned()),
         TransportError::Timeout(Duration::from_secs(30)),
+        TransportError::Lost("eof".to_owned()),
         TransportError::Cut("eof".to_owned()),
         TransportError::Other("x".to_owned()),
     ] {
+        let nothing_came = !matches!(error, TransportError::Cut(_) | TransportError::Other(_));
         let error = no_answer(Product::R2, &error);
         assert_eq!((error.disposition, error.status), (RETRY, None));
+        assert_eq!(error.is_offline, nothing_came);
         assert!(error.hint.contains("network"), "{}", error.hint);
     }
     assert_eq!(no_answer(Product::R2, &TransportError::TooLarge { limit: 9 }).disposition, PARK);

@@ -65,7 +65,7 @@ async fn a_cut_answer_is_no_answer() {
     let (answer, _) = exchange(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"resul").await;
     assert!(matches!(answer, Err(TransportError::Cut(_))), "{answer:?}");
     let (answer, _) = exchange(b"").await;
-    assert!(matches!(answer, Err(TransportError::Cut(_))), "{answer:?}");
+    assert!(matches!(answer, Err(TransportError::Lost(_))), "{answer:?}");
 }
 
 #[tokio::test]

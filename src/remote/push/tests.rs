@@ -262,10 +262,11 @@ async fn a_database_that_was_put_back_is_noticed() {
     let anchor = Anchor { seq: won.seq, nonce: won.nonce };
     assert!(push_with(&d1, &[row("y", 0)], Some(&anchor)).await.cloud.anchor_holds);
     execute(&d1, "UPDATE mt_heads SET n = 'other' WHERE seq = 1", &[]).await;
-    assert!(!push_with(&d1, &[row("z", 0)], Some(&anchor)).await.cloud.anchor_holds);
+    let answer = push_with(&d1, &[row("z", 0)], Some(&anchor)).await;
+    assert!(!answer.cloud.anchor_holds && answer.winners.is_empty());
+    assert_eq!(fetched(&d1, MemoryId::of("z")).await.row, RemoteRow::Absent, "nothing is mixed");
     execute(&d1, "DELETE FROM mt_heads WHERE seq = 1", &[]).await;
-    let fetched = fetch::fetch(&d1, &[won.id], Some(&anchor)).await;
-    let (_, check) = fetched.expect("fetched");
+    let (_, check) = fetch::fetch(&d1, &[won.id], Some(&anchor)).await.expect("fetched");
     assert!(!check.anchor_holds);
     assert_eq!(check.database.as_deref(), Some("uuid-1"));
 }

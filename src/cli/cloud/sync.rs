@@ -1,0 +1,75 @@
+//! `memtide cloud sync`, `pause`, `resume` and `usage`.
+
+use super::super::failure::Failure;
+use super::super::session::Session;
+use super::super::{args, output};
+use crate::api::client::Client;
+use crate::api::cloud::{PauseAnswer, SyncAnswer, SyncRequest};
+use crate::api::status::StatusJson;
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What the daemon's answer may take beyond the time it was told to wait.
+const ANSWER_MARGIN: Duration = Duration::from_secs(10);
+
+pub(super) fn run(session: &Session, args: &args::CloudSync) -> Result<ExitCode, Failure> {
+    let timeout = Duration::from_secs(args.timeout);
+    let ordinary = session.client()?;
+    let patient = Client::new(ordinary.socket().to_owned(), "cli", timeout + ANSWER_MARGIN);
+    let request = SyncRequest { timeout_s: Some(args.timeout) };
+    let answer: SyncAnswer = session.block_on(patient.post("/v1/cloud/sync", &request))?;
+    if args.json {
+        output::json(&answer)?;
+    } else if answer.drained {
+        output::line("everything is in the cloud")?;
+    } else {
+        output::line(&format!("{} duties are still pending: {}", answer.pending, answer.state))?;
+    }
+    if answer.parked + answer.conflicts > 0 {
+        output::note(&format!(
+            "{} duties are parked, {} in conflict: see `memtide outbox list`",
+            answer.parked, answer.conflicts
+        ));
+    }
+    if let Some(message) = &answer.message {
+        output::note(message);
+    }
+    let is_done = answer.drained && answer.parked + answer.conflicts == 0;
+    Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(super) fn pause(session: &Session, paused: bool) -> Result<ExitCode, Failure> {
+    let client = session.client()?;
+    let path = if paused { "/v1/cloud/pause" } else { "/v1/cloud/resume" };
+    let answer: PauseAnswer = session.block_on(client.post(path, &json!({})))?;
+    output::note(if answer.paused {
+        "paused: writes stay here until `memtide cloud resume`"
+    } else {
+        "syncing goes on"
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn usage(session: &Session, args: &args::JsonOnly) -> Result<ExitCode, Failure> {
+    let client = session.client()?;
+    let status: StatusJson = session.block_on(client.get("/v1/status"))?;
+    let budget = &status.replication.budget;
+    if args.json {
+        output::json(budget)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(&format!(
+        "requests      {} in the last five minutes, memtide's own limit is {}",
+        budget.requests_5min, budget.requests_limit
+    ))?;
+    output::line(&format!(
+        "database rows {} written today; the free plan has 100000 a day",
+        budget.d1_rows_written_today
+    ))?;
+    output::line(&format!(
+        "neurons       about {} used today; 10000 a day are free",
+        budget.neurons_today
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

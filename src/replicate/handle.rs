@@ -1,0 +1,309 @@
+//! The side of the replicator that others hold: what it is doing, and what they may ask of it.
+
+use super::breaker::Breakers;
+use super::gates::action;
+use super::plan::{self, Waits};
+use super::progress::{ProductProgress, Progress, SyncState};
+use super::session::{ConnectError, Session};
+use crate::clock::{Micros, SharedClock};
+use crate::remote::budget::REQUESTS;
+use crate::remote::error::Product as Remote;
+use crate::store::Store;
+use crate::store::error::StoreError;
+use crate::store::outbox::{self, Counts};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+
+/// What the loop and its handles share.
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) clock: SharedClock,
+    pub(super) hint: Arc<Notify>,
+    published: watch::Sender<Published>,
+    asked: Mutex<Asked>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+#[derive(Clone, Default)]
+struct Published {
+    progress: Progress,
+    /// The last request of a person that a finished pass has seen.
+    served: u64,
+}
+
+/// What people asked for since the last pass.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// Number of the last request.
+    pub(super) ticket: u64,
+    /// Deferred duties shall be tried at once.
+    pub(super) hasten: bool,
+    /// The token or the link has changed.
+    pub(super) reload: bool,
+}
+
+/// When something is due, by product.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Due {
+    pub(super) r2: Option<Micros>,
+    pub(super) d1: Option<Micros>,
+    pub(super) vectorize: Option<Micros>,
+}
+
+impl Shared {
+    pub(super) fn new(store: Store, clock: SharedClock, hint: Arc<Notify>) -> Self {
+        let progress = Progress { requests_limit: limit(), ..Progress::default() };
+        let published = watch::Sender::new(Published { progress, served: 0 });
+        let (asked, session) = (Mutex::default(), Mutex::default());
+        Self { store, clock, hint, published, asked, session }
+    }
+
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        lock(&self.session).clone()
+    }
+
+    pub(super) fn set_session(&self, session: Option<Arc<Session>>) {
+        *lock(&self.session) = session;
+    }
+
+    /// Takes what was asked for; the ticket stays.
+    pub(super) fn take_asked(&self) -> Asked {
+        let mut asked = lock(&self.asked);
+        let taken = *asked;
+        *asked = Asked { ticket: taken.ticket, ..Asked::default() };
+        taken
+    }
+
+    fn ask(&self, change: impl FnOnce(&mut Asked)) -> u64 {
+        let ticket = {
+            let mut asked = lock(&self.asked);
+            asked.ticket += 1;
+            change(&mut asked);
+            asked.ticket
+        };
+        self.hint.notify_one();
+        ticket
+    }
+
+    pub(super) fn publish(&self, progress: Progress, served: u64) {
+        self.published.send_replace(Published { progress, served });
+    }
+
+    /// Publishes that nothing is sent, and why.
+    pub(super) fn publish_still(
+        &self,
+        state: SyncState,
+        action: Option<(String, String)>,
+        served: u64,
+    ) {
+        let product = ProductProgress { state, ..ProductProgress::default() };
+        let progress = Progress {
+            state,
+            d1: product.clone(),
+            vectorize: product.clone(),
+            r2: product.clone(),
+            ai: product,
+            requests_limit: limit(),
+            action,
+            ..Progress::default()
+        };
+        self.publish(progress, served);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn limit() -> u64 {
+    REQUESTS as u64
+}
+
+/// Describes a linked replicator at `now`.
+pub(super) fn progress(session: &Session, due: Due, now: Micros) -> Progress {
+    let breakers = session.gates.breakers();
+    let waits = session.waits();
+    let by_ai = due.vectorize.filter(|_| !session.link.is_local_space);
+    let vector_gates: &[Remote] =
+        if by_ai.is_some() { &[Remote::Vectorize, Remote::Ai] } else { &[Remote::Vectorize] };
+    let of = |product, due, gates: &[Remote]| {
+        product_progress(&breakers, product, due, gates, waits, now)
+    };
+    let mut progress = Progress {
+        r2: of(Remote::R2, due.r2, &[Remote::R2]),
+        d1: of(Remote::D1, due.d1, &[Remote::D1]),
+        vectorize: of(Remote::Vectorize, due.vectorize, vector_gates),
+        ai: of(Remote::Ai, by_ai, &[Remote::Vectorize, Remote::Ai]),
+        requests_limit: limit(),
+        ..Progress::default()
+    };
+    progress.state = most_important(&progress);
+    let actions = Breakers::PRODUCTS.into_iter().filter_map(|one| action(breakers.of(one)));
+    progress.action = actions.into_iter().next();
+    if let Some(why) = session.gates.foreign() {
+        progress.state = SyncState::Misconfigured;
+        progress.d1.state = SyncState::Misconfigured;
+        progress.d1.last_error = Some(why.clone());
+        let step = "nothing was sent since; look at the database in the dashboard, then run \
+                    `memtide cloud link --adopt` to go on with it as it is";
+        progress.action = Some((why, step.to_owned()));
+    }
+    count(&mut progress, session);
+    progress
+}
+
+/// Adds the numbers that change by themselves.
+fn count(progress: &mut Progress, session: &Session) {
+    let usage = session.remote.usage();
+    progress.requests_limit = session.remote.requests_allowed() as u64;
+    progress.requests_5min = session.remote.requests_in_window() as u64;
+    progress.d1_rows_written_today = usage.rows_written;
+    progress.neurons_today = usage.neurons();
+}
+
+fn product_progress(
+    breakers: &Breakers,
+    product: Remote,
+    due: Option<Micros>,
+    gates: &[Remote],
+    waits: Waits,
+    now: Micros,
+) -> ProductProgress {
+    let breaker = breakers.of(product);
+    let gates: Vec<_> = gates.iter().map(|gate| breakers.of(*gate).admission(now)).collect();
+    let next_attempt_at = plan::next_attempt(due, &gates, waits, now);
+    let is_fleeting = |state| matches!(state, SyncState::BackingOff | SyncState::Offline);
+    let state = match (breaker.trouble(), next_attempt_at) {
+        // What nobody is kept from isn't worth a mention.
+        (Some(trouble), None) if is_fleeting(trouble) => SyncState::Idle,
+        (Some(trouble), _) => trouble,
+        (None, None) => SyncState::Idle,
+        (None, Some(at)) if at <= now => SyncState::Syncing,
+        (None, Some(_)) => SyncState::BackingOff,
+    };
+    ProductProgress {
+        state,
+        last_success_at: breaker.last_success_at(),
+        last_error: breaker.last_error().map(str::to_owned),
+        next_attempt_at,
+    }
+}
+
+fn most_important(progress: &Progress) -> SyncState {
+    let order = [
+        SyncState::AuthRequired,
+        SyncState::Misconfigured,
+        SyncState::Quota,
+        SyncState::Offline,
+        SyncState::BackingOff,
+        SyncState::Syncing,
+    ];
+    let has = |state: &SyncState| progress.products().into_iter().any(|one| one.state == *state);
+    order.into_iter().find(has).unwrap_or(SyncState::Idle)
+}
+
+/// How a wait for an empty outbox ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drained {
+    /// Whether nothing is owed that could be sent. Parked and conflicting entries are no part of it:
+    /// look at the counts.
+    pub is_drained: bool,
+    /// What the replicator was doing at the end: why it is blocked, and when it tries again.
+    pub progress: Progress,
+    /// What is still owed.
+    pub counts: Counts,
+}
+
+/// A handle; clones reach the same replicator.
+#[derive(Clone)]
+pub struct ReplicatorHandle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl ReplicatorHandle {
+    /// What the replicator is doing.
+    pub fn progress(&self) -> Progress {
+        let mut progress = self.shared.published.borrow().progress.clone();
+        if let Some(session) = self.shared.session() {
+            count(&mut progress, &session);
+        }
+        progress
+    }
+
+    /// Completes when the replicator is doing something else than `seen`, and says what. Never, once the
+    /// replicator is gone.
+    pub async fn other_than(&self, seen: SyncState) -> SyncState {
+        let mut published = self.shared.published.subscribe();
+        let changed = published.wait_for(|now| now.progress.state != seen).await;
+        let state = changed.ok().map(|now| now.progress.state);
+        match state {
+            Some(state) => state,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Makes deferred duties due and has shut gates probed, now instead of at their time. A product
+    /// that asked to be left alone for a while is left alone.
+    pub fn sync_now(&self) {
+        self.shared.ask(|asked| asked.hasten = true);
+    }
+
+    /// Connects anew: the token or the link has changed.
+    pub fn reload(&self) {
+        self.shared.ask(|asked| {
+            asked.reload = true;
+            asked.hasten = true;
+        });
+    }
+
+    /// Asks for everything to be sent now, and waits until nothing is owed, until nothing can be sent
+    /// before the time is over, or until it is over. Vectors that don't exist yet are waited for while
+    /// `makes_vectors` says so.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub async fn drained(
+        &self,
+        timeout: Duration,
+        makes_vectors: impl Fn() -> bool + Send + Sync,
+    ) -> Result<Drained, StoreError> {
+        let shared = &self.shared;
+        let deadline = shared.clock.now().plus(timeout);
+        let mut published = shared.published.subscribe();
+        let ticket = shared.ask(|asked| asked.hasten = true);
+        loop {
+            let seen = published.borrow_and_update().clone();
+            let counts = shared.store.read(outbox::counts).await?;
+            let unembedded = if makes_vectors() { counts.waiting_for_embedding } else { 0 };
+            let owed = counts.pending.saturating_sub(counts.conflicts);
+            let is_served = seen.served >= ticket;
+            // While it is syncing, the pass that finds nothing left is still to come.
+            let is_at_rest =
+                !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing);
+            let is_drained = is_served && is_at_rest && owed + unembedded == 0;
+            let is_stuck = is_served && !is_drained && is_blocked(&seen.progress, owed, deadline);
+            let now = shared.clock.now();
+            if is_drained || is_stuck || now >= deadline {
+                return Ok(Drained { is_drained, progress: self.progress(), counts });
+            }
+            tokio::select! {
+                _ = published.changed() => {}
+                () = shared.clock.sleep(deadline.since(now)) => {}
+            }
+        }
+    }
+}
+
+/// Whether nothing will be sent before `deadline` unless a person does something.
+fn is_blocked(progress: &Progress, owed: u64, deadline: Micros) -> bool {
+    let waits_for_a_person = progress.action.is_some()
+        || matches!(progress.state, SyncState::Unlinked | SyncState::Paused);
+    let is_too_late = owed > 0 && progress.next_attempt_at().is_none_or(|at| at > deadline);
+    waits_for_a_person || is_too_late
+}
+
+/// The action for a link that can't be used.
+pub(super) fn connect_action(error: &ConnectError) -> (String, String) {
+    (error.message.clone(), error.next_step.clone())
+}

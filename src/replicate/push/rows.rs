@@ -1,0 +1,232 @@
+//! Rows into the database: the commit point of a memory.
+
+use super::super::outgoing::push_row;
+use super::super::plan::{self, Room, RowLoad};
+use super::super::record::{Fate, Record, Tally, commit};
+use super::super::session::Session;
+use super::super::transition::Outcome;
+use super::super::verdict::{Verdict, verdict};
+use super::{Unsendable, due, refuse};
+use crate::clock::Micros;
+use crate::model::id::MemoryId;
+use crate::remote::budget::Lane;
+use crate::remote::d1::D1;
+use crate::remote::error::{Disposition, Product as Remote, RemoteError};
+use crate::remote::fetch::{self, FETCH_MAX, RemoteEntry};
+use crate::remote::push::{self, Anchor, CloudCheck, PushAnswer, PushBatch, PushRow};
+use crate::store::Read;
+use crate::store::error::StoreError;
+use crate::store::link;
+use crate::store::outbox::{self, Duty, Product};
+use std::collections::{HashMap, HashSet, VecDeque};
+
+/// Sends one batch; one that is refused as a whole is divided until the entry at fault is found.
+pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreError> {
+    let now = session.now();
+    let gate = session.gates.admission(Remote::D1, now);
+    let Some(room) = plan::room(push::BATCH_MAX_ENTRIES, &[gate], session.waits()) else {
+        return Ok(Tally::default());
+    };
+    let load = session.store.read(move |read| Load::read(read, room, now)).await?;
+    let mut tally = Tally::default();
+    let unsendable: Vec<Record> =
+        load.unsendable.iter().map(|one| one.record(session, Product::D1)).collect();
+    if !unsendable.is_empty() {
+        commit(session, unsendable, None, &mut tally).await?;
+    }
+    let sender = Sender {
+        session,
+        d1: D1::new(session.remote.in_lane(load.lane), &session.link.database),
+        anchor: load.anchor,
+        duties: load.duties,
+    };
+    let mut parts = vec![load.rows];
+    while let Some(part) = parts.pop() {
+        if !part.is_empty() && !sender.send(part, &mut parts, &mut tally).await? {
+            break;
+        }
+    }
+    Ok(tally)
+}
+
+/// What was read in one snapshot: duties and rows are of one generation.
+struct Load {
+    lane: Lane,
+    anchor: Option<Anchor>,
+    duties: HashMap<MemoryId, Duty>,
+    rows: Vec<PushRow>,
+    unsendable: Vec<Unsendable>,
+}
+
+impl Load {
+    fn read(read: &Read<'_>, room: Room, now: Micros) -> Result<Self, StoreError> {
+        let (chosen, lane) = due(read, Product::D1, room, now)?;
+        let anchor = link::anchor(read)?.map(|(seq, nonce)| Anchor { seq, nonce });
+        let (mut duties, mut rows, mut unsendable) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut load = RowLoad::default();
+        for duty in chosen {
+            let Some(memory) = outbox::outgoing(read, duty.key, false)? else { continue };
+            match push_row(&memory) {
+                Err(error) => {
+                    unsendable.push(Unsendable::new(duty, &memory, error.to_string()));
+                }
+                Ok(row) => {
+                    if !load.take(row.alive, row.content.len() + row.state_text.len()) {
+                        break;
+                    }
+                    duties.insert(row.id, duty);
+                    rows.push(row);
+                }
+            }
+        }
+        Ok(Self { lane, anchor, duties, rows, unsendable })
+    }
+}
+
+struct Sender<'a> {
+    session: &'a Session,
+    d1: D1,
+    anchor: Option<Anchor>,
+    duties: HashMap<MemoryId, Duty>,
+}
+
+impl Sender<'_> {
+    /// Sends the first batch of `part`; what doesn't fit it stays due. Returns whether to go on with
+    /// the other parts.
+    async fn send(
+        &self,
+        mut part: Vec<PushRow>,
+        parts: &mut Vec<Vec<PushRow>>,
+        tally: &mut Tally,
+    ) -> Result<bool, StoreError> {
+        let (batches, oversized) = push::split(&part);
+        let mut records: Vec<Record> = oversized
+            .iter()
+            .filter_map(|one| self.record(one.id, Outcome::Unsendable, &one.to_string()))
+            .collect();
+        let Some(batch) = batches.into_iter().next() else {
+            commit(self.session, records, None, tally).await?;
+            return Ok(true);
+        };
+        let sent: HashSet<MemoryId> = batch.ids.iter().copied().collect();
+        part.retain(|row| sent.contains(&row.id));
+        match push::push(&self.d1, &batch, self.anchor.as_ref()).await {
+            Ok(answer) => {
+                self.session.gates.succeeded(Remote::D1, self.session.now());
+                commit(self.session, records, None, tally).await?;
+                self.take_answer(&part, answer, tally).await
+            }
+            Err(error) if error.disposition == Disposition::Park && part.len() > 1 => {
+                commit(self.session, records, None, tally).await?;
+                let (first, second) = plan::halves(part);
+                parts.extend([second, first]);
+                Ok(true)
+            }
+            Err(error) => {
+                records.extend(self.refuse(&batch, &error));
+                commit(self.session, records, None, tally).await?;
+                Ok(error.disposition == Disposition::Park)
+            }
+        }
+    }
+
+    fn record(&self, id: MemoryId, outcome: Outcome<'_>, why: &str) -> Option<Record> {
+        let duty = self.duties.get(&id)?;
+        let moved = self.session.gates.outcome(outcome, duty.attempts, self.session.now());
+        Some(Record::of(Product::D1, id, duty, moved, why))
+    }
+
+    fn refuse(&self, batch: &PushBatch, error: &RemoteError) -> Vec<Record> {
+        let duties = batch.ids.iter().filter_map(|id| Some((*id, self.duties.get(id)?)));
+        refuse(self.session, Product::D1, error, duties)
+    }
+
+    async fn take_answer(
+        &self,
+        part: &[PushRow],
+        answer: PushAnswer,
+        tally: &mut Tally,
+    ) -> Result<bool, StoreError> {
+        if !self.is_known(&answer.cloud) {
+            commit(self.session, Vec::new(), None, tally).await?;
+            return Ok(false);
+        }
+        let settled = answer.winners.iter().filter_map(|winner| {
+            let fate = Fate::Settled { seq: Some(winner.seq), r2_key: None };
+            Some(Record::new(Product::D1, winner.id, self.duties.get(&winner.id)?, fate))
+        });
+        let newest = answer.winners.iter().max_by_key(|winner| winner.seq);
+        let newest = newest.map(|w| Anchor { seq: w.seq, nonce: w.nonce.clone() });
+        commit(self.session, settled.collect(), newest, tally).await?;
+        if answer.losers.is_empty() {
+            return Ok(true);
+        }
+        let rows: HashMap<MemoryId, &PushRow> = part.iter().map(|row| (row.id, row)).collect();
+        self.look_at_losers(&rows, answer.losers.into(), tally).await
+    }
+
+    /// Asks what the cloud holds for the memories that lost, and decides about each.
+    async fn look_at_losers(
+        &self,
+        rows: &HashMap<MemoryId, &PushRow>,
+        mut losers: VecDeque<MemoryId>,
+        tally: &mut Tally,
+    ) -> Result<bool, StoreError> {
+        while !losers.is_empty() {
+            let asked: Vec<MemoryId> = losers.drain(..losers.len().min(FETCH_MAX)).collect();
+            let (found, cloud) = match fetch::fetch(&self.d1, &asked, self.anchor.as_ref()).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let left = asked.iter().chain(&losers);
+                    let duties = left.filter_map(|id| Some((*id, self.duties.get(id)?)));
+                    let records = refuse(self.session, Product::D1, &error, duties);
+                    commit(self.session, records, None, tally).await?;
+                    return Ok(false);
+                }
+            };
+            if !self.is_known(&cloud) {
+                commit(self.session, Vec::new(), None, tally).await?;
+                return Ok(false);
+            }
+            // An answer that was full is asked for again; the first of it never is.
+            let is_cut = |(at, entry): &(usize, RemoteEntry)| *at > 0 && entry.is_cut();
+            let (cut, whole): (Vec<_>, Vec<_>) = found.into_iter().enumerate().partition(is_cut);
+            losers.extend(cut.into_iter().map(|(_, entry)| entry.id));
+            let whole = whole.into_iter().map(|(_, entry)| entry);
+            let judged: Vec<(Record, Option<Anchor>)> =
+                whole.filter_map(|entry| self.judge(rows.get(&entry.id)?, entry)).collect();
+            let newest = judged.iter().filter_map(|(_, anchor)| anchor.as_ref());
+            let newest = newest.max_by_key(|anchor| anchor.seq).cloned();
+            let records = judged.into_iter().map(|(record, _)| record).collect();
+            commit(self.session, records, newest, tally).await?;
+        }
+        Ok(true)
+    }
+
+    fn judge(&self, sent: &PushRow, found: RemoteEntry) -> Option<(Record, Option<Anchor>)> {
+        let duty = self.duties.get(&sent.id)?;
+        let made = |fate| Some(Record::new(Product::D1, sent.id, duty, fate));
+        let record = match verdict(sent, &found) {
+            Verdict::Held { seq } => made(Fate::Settled { seq, r2_key: None }),
+            Verdict::Free { seq } => made(Fate::Learnt { seq }),
+            Verdict::Differs(why) => self.record(sent.id, Outcome::Differs, &why),
+            Verdict::Unexplained => {
+                let why = "the database did not take the memory, though nothing changed it there";
+                self.record(sent.id, Outcome::NotTaken, why)
+            }
+        };
+        let anchor = found.nonce.map(|nonce| Anchor { seq: found.seq, nonce });
+        Some((record?, anchor))
+    }
+
+    /// Whether the database is the one that this device knows; if not, everything stops.
+    fn is_known(&self, cloud: &CloudCheck) -> bool {
+        let is_other = cloud.database.as_ref() != Some(&self.session.link.database_uuid);
+        if is_other {
+            self.session.gates.stop("the cloud database was emptied or replaced by another one");
+        } else if !cloud.anchor_holds {
+            self.session.gates.stop("the cloud database was restored to an older state");
+        }
+        !is_other && cloud.anchor_holds
+    }
+}

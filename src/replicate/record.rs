@@ -1,0 +1,162 @@
+//! Writing down what became of duties: one transaction for the whole outcome of a request.
+
+use super::session::Session;
+use super::transition::Move;
+use crate::model::id::MemoryId;
+use crate::remote::push::Anchor;
+use crate::store::Write;
+use crate::store::error::StoreError;
+use crate::store::link::{self, Link};
+use crate::store::outbox::{self, Duty, Product, Setback};
+
+/// What became of one duty.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) product: Product,
+    pub(super) id: MemoryId,
+    pub(super) key: i64,
+    pub(super) generation: i64,
+    pub(super) fate: Fate,
+}
+
+/// The outcome and what was learnt with it.
+#[derive(Debug, Clone)]
+pub(super) enum Fate {
+    /// Done; for a row with its position, for a body with its key.
+    Settled { seq: Option<i64>, r2_key: Option<String> },
+    /// The row's position is another than was known; it is sent again.
+    Learnt { seq: i64 },
+    /// There is no vector to send yet.
+    Unembedded,
+    /// Not done, and why.
+    SetBack(Setback, String),
+}
+
+impl Record {
+    pub(super) fn new(product: Product, id: MemoryId, duty: &Duty, fate: Fate) -> Self {
+        Self { product, id, key: duty.key, generation: duty.generation, fate }
+    }
+
+    /// The record of a [`Move`]; `error` says why a duty was set back.
+    pub(super) fn of(
+        product: Product,
+        id: MemoryId,
+        duty: &Duty,
+        moved: Move,
+        error: &str,
+    ) -> Self {
+        let fate = match moved {
+            Move::Settle => Fate::Settled { seq: None, r2_key: None },
+            Move::SetBack(setback) => Fate::SetBack(setback, error.to_owned()),
+        };
+        Self::new(product, id, duty, fate)
+    }
+
+    fn write(&self, write: &mut Write<'_>) -> Result<(), StoreError> {
+        match &self.fate {
+            Fate::Settled { seq, r2_key } => {
+                let is_current = outbox::settle(write, self.product, self.key, self.generation)?;
+                if let Some(seq) = seq {
+                    outbox::set_position(write, self.key, *seq)?;
+                }
+                // A body that is no longer the present one must not become its row's.
+                if let Some(r2_key) = r2_key.as_ref().filter(|_| is_current) {
+                    outbox::set_body_key(write, self.key, r2_key)?;
+                }
+                Ok(())
+            }
+            Fate::Learnt { seq } => outbox::set_position(write, self.key, *seq),
+            Fate::Unembedded => outbox::await_vector(write, self.key, self.generation),
+            Fate::SetBack(setback, error) => {
+                outbox::set_back(write, self.product, self.key, self.generation, setback, error)
+            }
+        }
+    }
+}
+
+/// What a pass has done, in duties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Done.
+    pub settled: usize,
+    /// Sent again at once at another position.
+    pub learnt: usize,
+    /// Waiting for a vector.
+    pub unembedded: usize,
+    /// Put off.
+    pub deferred: usize,
+    /// Set aside.
+    pub parked: usize,
+    /// In conflict.
+    pub conflicts: usize,
+}
+
+impl Tally {
+    /// Whether anything moved, so that looking again at once makes sense.
+    pub fn has_moved(&self) -> bool {
+        self.settled + self.learnt + self.unembedded + self.parked + self.conflicts > 0
+    }
+
+    /// Adds another pass.
+    pub fn add(&mut self, other: Self) {
+        self.settled += other.settled;
+        self.learnt += other.learnt;
+        self.unembedded += other.unembedded;
+        self.deferred += other.deferred;
+        self.parked += other.parked;
+        self.conflicts += other.conflicts;
+    }
+
+    fn count(&mut self, record: &Record) {
+        let of = match &record.fate {
+            Fate::Settled { .. } => &mut self.settled,
+            Fate::Learnt { .. } => &mut self.learnt,
+            Fate::Unembedded => &mut self.unembedded,
+            Fate::SetBack(Setback::Defer { .. }, _) => &mut self.deferred,
+            Fate::SetBack(Setback::Park, _) => &mut self.parked,
+            Fate::SetBack(Setback::Conflict, _) => &mut self.conflicts,
+        };
+        *of += 1;
+    }
+}
+
+/// Writes the records, the newest anchor and the replicator's memory in one transaction. After it,
+/// what was settled is owed no more; before it, all of it is still owed. Where the store has been linked
+/// to something else meanwhile, nothing is written.
+pub(super) async fn commit(
+    session: &Session,
+    records: Vec<Record>,
+    anchor: Option<Anchor>,
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
+    for record in &records {
+        tally.count(record);
+        if let Fate::SetBack(Setback::Park, error) = &record.fate {
+            let product = record.product.as_str();
+            tracing::warn!(memory = %record.id, product, %error, "entry parked");
+        }
+    }
+    let remembered = session.remembered();
+    let sent_to = session.link.clone();
+    let job = move |write: &mut Write<'_>| {
+        if !write.link().is_some_and(|link| is_same(link, &sent_to)) {
+            return Ok(());
+        }
+        for record in &records {
+            record.write(write)?;
+        }
+        if let Some(anchor) = &anchor {
+            link::raise_anchor(write, anchor.seq, &anchor.nonce)?;
+        }
+        for (name, value) in &remembered {
+            link::remember(write, name, value)?;
+        }
+        Ok(())
+    };
+    session.store.write(job).await
+}
+
+/// Whether two links are one, however often it was paused since.
+pub(super) fn is_same(one: &Link, other: &Link) -> bool {
+    Link { is_paused: other.is_paused, ..one.clone() } == *other
+}

@@ -1,0 +1,206 @@
+//! The owner of replication: one bounded step, and the loop around it.
+
+use super::breaker::PROBE_EVERY;
+use super::gates::Gates;
+use super::handle::{Due, ReplicatorHandle, Shared, connect_action, progress};
+use super::progress::SyncState;
+use super::push::{bodies, rows, vectors};
+use super::record::{Tally, is_same};
+use super::session::{Connect, ConnectError, Remembered, Session};
+use crate::clock::{Micros, SharedClock};
+use crate::shutdown::{Phase, Shutdown};
+use crate::store::error::StoreError;
+use crate::store::link::{self, Link};
+use crate::store::outbox::{self, Product};
+use crate::store::{Read, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// The longest time without a look at the outbox: a hint may be lost, the table is the truth.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// The shortest time between two steps of which the first moved nothing.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The wait after the store failed.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+
+/// What one step did, and when the next one makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Step {
+    /// What became of duties.
+    pub tally: Tally,
+    /// When to look again without being told; now if anything moved. `None` if nothing is owed.
+    pub next_at: Option<Micros>,
+}
+
+/// Owns replication. There is one for a store.
+pub struct Replicator {
+    shared: Arc<Shared>,
+    connect: Connect,
+    gates: Arc<Gates>,
+    is_held_up: AtomicBool,
+}
+
+impl Replicator {
+    /// A replicator of what `store` owes. `connect` makes the client for a link, `seed` its chance, and
+    /// `hint` is rung by whoever writes to the outbox.
+    pub fn new(
+        store: Store,
+        connect: Connect,
+        clock: SharedClock,
+        seed: u64,
+        hint: Arc<Notify>,
+    ) -> Self {
+        let shared = Arc::new(Shared::new(store, clock, hint));
+        let is_held_up = AtomicBool::new(false);
+        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up }
+    }
+
+    /// A handle to it.
+    pub fn handle(&self) -> ReplicatorHandle {
+        ReplicatorHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Runs until draining begins; a request under way is dropped then, as everything is still owed.
+    pub async fn run(self, shutdown: Shutdown) {
+        loop {
+            let hinted = self.shared.hint.notified();
+            let wait = tokio::select! {
+                biased;
+                () = shutdown.reached(Phase::Draining) => return,
+                step = self.step() => match self.wait_after(step) {
+                    Some(wait) => wait,
+                    None => return,
+                },
+            };
+            if wait.is_zero() {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.reached(Phase::Draining) => return,
+                () = hinted => {}
+                () = self.shared.clock.sleep(wait) => {}
+            }
+        }
+    }
+
+    /// How long to wait after a step; `None` if the store is gone.
+    fn wait_after(&self, step: Result<Step, StoreError>) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        match step {
+            Ok(step) => {
+                if self.is_held_up.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the replicator can read the store again");
+                }
+                let wait = step.next_at.map_or(LOOK_EVERY, |at| at.since(now).min(LOOK_EVERY));
+                let moved = step.tally.has_moved();
+                Some(if moved { Duration::ZERO } else { wait.max(PAUSE) })
+            }
+            Err(StoreError::Closed) => None,
+            Err(error) => {
+                if !self.is_held_up.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the replicator is held up by the store");
+                }
+                Some(STORE_PAUSE)
+            }
+        }
+    }
+
+    /// One bounded pass over the three products.
+    ///
+    /// # Errors
+    /// The store refused; what was sent and not recorded is still owed and found again.
+    pub async fn step(&self) -> Result<Step, StoreError> {
+        let shared = &self.shared;
+        let asked = shared.take_asked();
+        let Some(link) = shared.store.read(link::get).await? else {
+            shared.set_session(None);
+            shared.publish_still(SyncState::Unlinked, None, asked.ticket);
+            return Ok(Step::default());
+        };
+        if link.is_paused {
+            shared.publish_still(SyncState::Paused, None, asked.ticket);
+            return Ok(Step::default());
+        }
+        let session = match self.session(link, asked.reload).await? {
+            Ok(session) => session,
+            Err(error) => {
+                let next_at = Some(shared.clock.now().plus(PROBE_EVERY));
+                shared.publish_still(error.state, Some(connect_action(&error)), asked.ticket);
+                return Ok(Step { next_at, ..Step::default() });
+            }
+        };
+        if asked.hasten {
+            self.gates.probe_at(shared.clock.now());
+            shared.store.write(outbox::hasten).await?;
+        }
+        let tally = self.passes(&session).await?;
+        let now = shared.clock.now();
+        let due = if session.gates.foreign().is_some() {
+            Due::default()
+        } else if tally.has_moved() {
+            // Where there was something there may be more: the next pass looks.
+            Due { d1: Some(now), ..Due::default() }
+        } else {
+            shared.store.read(next_due).await?
+        };
+        let progress = progress(&session, due, now);
+        let next_at = progress.next_attempt_at();
+        shared.publish(progress, asked.ticket);
+        Ok(Step { tally, next_at })
+    }
+
+    /// The products fail independently, so none waits for another's deadline.
+    async fn passes(&self, session: &Session) -> Result<Tally, StoreError> {
+        let mut tally = Tally::default();
+        if session.gates.foreign().is_some() {
+            return Ok(tally);
+        }
+        let passes =
+            tokio::join!(bodies::pass(session), rows::pass(session), vectors::pass(session));
+        for pass in [passes.0, passes.1, passes.2] {
+            tally.add(pass?);
+        }
+        Ok(tally)
+    }
+
+    /// The session for `link`: the present one, unless the link is another or a new one is asked for.
+    async fn session(
+        &self,
+        link: Link,
+        reload: bool,
+    ) -> Result<Result<Arc<Session>, ConnectError>, StoreError> {
+        let present = self.shared.session();
+        if let Some(session) = present.as_ref().filter(|session| is_same(&session.link, &link))
+            && !reload
+        {
+            return Ok(Ok(Arc::clone(session)));
+        }
+        let mut remembered = self.shared.store.read(Remembered::load).await?;
+        if let Some(session) = present {
+            remembered.continue_budget(&session.remote, &link);
+        }
+        let store = self.shared.store.clone();
+        let opened = Session::open(store, link, &self.connect, Arc::clone(&self.gates), remembered);
+        match &opened {
+            Ok(_) if reload => self.gates.reload(),
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start");
+            }
+        }
+        let opened = opened.map(Arc::new);
+        self.shared.set_session(opened.as_ref().ok().cloned());
+        Ok(opened)
+    }
+}
+
+fn next_due(read: &Read<'_>) -> Result<Due, StoreError> {
+    Ok(Due {
+        r2: outbox::next_due_at(read, Product::R2)?,
+        d1: outbox::next_due_at(read, Product::D1)?,
+        vectorize: outbox::next_due_at(read, Product::Vectorize)?,
+    })
+}

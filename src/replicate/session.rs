@@ -1,0 +1,156 @@
+//! A connection to the linked account: the client, the contract, the gates, and what of them is kept
+//! over a restart.
+
+use super::breaker::Breakers;
+use super::gates::Gates;
+use super::plan::Waits;
+use super::progress::SyncState;
+use crate::clock::Micros;
+use crate::remote::budget::Lane;
+use crate::remote::cloudflare::Cloudflare;
+use crate::remote::contract::Contract;
+use crate::remote::usage::Usage;
+use crate::store::error::StoreError;
+use crate::store::link::{self, Link};
+use crate::store::{Read, Store};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Makes a client for a link: finds the token and sets up the transport.
+pub type Connect = Box<dyn Fn(&Link) -> Result<Cloudflare, ConnectError> + Send + Sync>;
+
+/// Why there is no client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    /// [`SyncState::AuthRequired`] where a token is missing or unusable, [`SyncState::Misconfigured`]
+    /// for anything else.
+    pub state: SyncState,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub next_step: String,
+}
+
+const BREAKERS: &str = "breakers";
+const BUDGET: &str = "budget";
+const USAGE: &str = "usage";
+const FOREIGN: &str = "foreign_database";
+
+/// What an earlier run of the replicator has left in the store.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    breakers: Breakers,
+    sent_at: Vec<Micros>,
+    usage: Usage,
+    foreign: Option<String>,
+}
+
+impl Remembered {
+    pub(super) fn load(read: &Read<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            breakers: parsed(link::remembered(read, BREAKERS)?),
+            sent_at: parsed::<Vec<i64>>(link::remembered(read, BUDGET)?)
+                .into_iter()
+                .map(Micros)
+                .collect(),
+            usage: parsed::<WrittenUsage>(link::remembered(read, USAGE)?).into(),
+            foreign: parsed(link::remembered(read, FOREIGN)?),
+        })
+    }
+}
+
+impl Remembered {
+    /// Goes on counting what a client for the same account has sent: Cloudflare counts it too.
+    pub(super) fn continue_budget(&mut self, before: &Cloudflare, link: &Link) {
+        if before.account() == link.account {
+            self.sent_at = before.sent_at();
+            self.usage = before.usage();
+        }
+    }
+}
+
+/// What can't be read is forgotten: at worst a gate opens too early.
+fn parsed<T: Default + for<'de> Deserialize<'de>>(text: Option<String>) -> T {
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct WrittenUsage {
+    day: i64,
+    requests: [u64; 5],
+    rows_written: u64,
+    rows_read: u64,
+    embedded_bytes: u64,
+}
+
+impl From<WrittenUsage> for Usage {
+    fn from(written: WrittenUsage) -> Self {
+        let WrittenUsage { day, requests, rows_written, rows_read, embedded_bytes } = written;
+        Self { day, requests, rows_written, rows_read, embedded_bytes }
+    }
+}
+
+impl From<Usage> for WrittenUsage {
+    fn from(usage: Usage) -> Self {
+        let Usage { day, requests, rows_written, rows_read, embedded_bytes } = usage;
+        Self { day, requests, rows_written, rows_read, embedded_bytes }
+    }
+}
+
+/// One link and the client made for it.
+pub(super) struct Session {
+    pub(super) store: Store,
+    pub(super) link: Link,
+    pub(super) contract: Contract,
+    pub(super) remote: Cloudflare,
+    pub(super) gates: Arc<Gates>,
+}
+
+impl Session {
+    /// Connects; what an earlier run has left is taken up.
+    pub(super) fn open(
+        store: Store,
+        link: Link,
+        connect: &Connect,
+        gates: Arc<Gates>,
+        remembered: Remembered,
+    ) -> Result<Self, ConnectError> {
+        let contract = Contract::from_json(&link.contract).map_err(|error| ConnectError {
+            state: SyncState::Misconfigured,
+            message: error.to_string(),
+            next_step: "link the account again with `memtide cloud link`".to_owned(),
+        })?;
+        let remote = connect(&link)?;
+        remote.restore_budget(remembered.sent_at);
+        remote.restore_usage(remembered.usage);
+        gates.restore(remembered.breakers, remembered.foreign);
+        Ok(Self { store, link, contract, remote, gates })
+    }
+
+    pub(super) fn now(&self) -> Micros {
+        self.remote.clock().now()
+    }
+
+    pub(super) fn waits(&self) -> Waits {
+        Waits {
+            live: self.remote.budget_wait(Lane::Live),
+            backfill: self.remote.budget_wait(Lane::Backfill),
+        }
+    }
+
+    /// What is to be kept, by name.
+    pub(super) fn remembered(&self) -> Vec<(&'static str, String)> {
+        let sent_at: Vec<i64> = self.remote.sent_at().into_iter().map(|at| at.0).collect();
+        vec![
+            (BREAKERS, written(&self.gates.breakers())),
+            (BUDGET, written(&sent_at)),
+            (USAGE, written(&WrittenUsage::from(self.remote.usage()))),
+            (FOREIGN, written(&self.gates.foreign())),
+        ]
+    }
+}
+
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
