@@ -345,7 +345,7 @@ fn check_all(conn: &Connection, workers: &[Worker]) {
 }
 
 /// Links the store to an account that can't be reached, so that each change makes duties.
-fn link(home: &Home) {
+pub(crate) fn link(home: &Home) {
     fs::DirBuilder::new().mode(0o700).create(home.data()).unwrap();
     let options = StoreOptions {
         path: home.database(),

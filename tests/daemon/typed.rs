@@ -137,8 +137,8 @@ fn searches_and_lists_out_of_range() {
         refused(&home, &["search", "a", option, text], b"", 1, &err);
         refused(&home, &["list", option, text], b"", 1, &err);
     }
-    let err = "error: the mode \"fuzzy\" is not known: it is hybrid, semantic, keyword or exact\n\
-               hint: send a JSON object with the documented keys\n";
+    let err = "error: the mode \"fuzzy\" is not known\n\
+               hint: choose hybrid, semantic, keyword or exact\n";
     refused(&home, &["search", "a", "--mode", "fuzzy"], b"", 1, err);
 }
 
