@@ -52,6 +52,9 @@ fn clients_start_the_daemon_once() {
     let pid = i32::try_from(status["daemon"]["pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while UnixStream::connect(home.socket()).is_ok() {
+        std::thread::yield_now();
+    }
     let said = home.run(&["get", "abcd"]);
     assert_eq!(said.code, Some(5), "{said:?}");
     assert_eq!(home.counts(), json!([6, 0, 0]));
