@@ -49,12 +49,7 @@ async fn read(body: axum::body::Body, limit: usize, timeout: Duration) -> Result
                 "store large texts in parts",
             );
         }
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "bad_request",
-            "the request's body ended early",
-            "send as many bytes as its header says",
-        )
+        ApiError::bad("the request's body ended early", "send as many bytes as its header says")
     })?;
     Ok(whole.to_bytes())
 }
@@ -76,9 +71,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| {
         let levels = nesting(text);
         if levels > NESTING_MAX {
-            return ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "bad_request",
+            return ApiError::bad(
                 format!("the request is nested {levels} levels deep, the limit is {NESTING_MAX}"),
                 "put nested data into the text",
             );

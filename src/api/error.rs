@@ -39,12 +39,17 @@ impl ApiError {
 
     /// The request is not JSON of the expected shape.
     pub fn bad_request(message: impl ToString) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_request",
-            message,
-            "send a JSON object with the documented keys",
-        )
+        Self::bad(message, "send a JSON object with the documented keys")
+    }
+
+    /// A parameter in the request's address can't be used.
+    pub fn bad_parameter(message: impl ToString) -> Self {
+        Self::bad(message, "correct the address; the README lists the parameters")
+    }
+
+    /// The request can't be used for another reason.
+    pub fn bad(message: impl ToString, hint: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message, hint)
     }
 
     /// The daemon has more to do than it takes.

@@ -86,7 +86,9 @@ pub(super) async fn list(
             "time" => words.time = Some(value),
             "page" => page = number("page", &value)?,
             "page_size" => page_size = number("page_size", &value)?,
-            _ => return Err(ApiError::bad_request(format!("the parameter {key:?} is not known"))),
+            _ => {
+                return Err(ApiError::bad_parameter(format!("the parameter {key:?} is not known")));
+            }
         }
     }
     let n_page = ask::in_range("page", page, i64::MAX)?;
@@ -103,14 +105,14 @@ pub(super) async fn list(
 }
 
 fn number(name: &str, value: &str) -> Result<i64, ApiError> {
-    value.parse().map_err(|_| ApiError::bad_request(format!("{name} is {value:?}, not a number")))
+    value.parse().map_err(|_| ApiError::bad_parameter(format!("{name} is {value:?}, not a number")))
 }
 
 fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
     match value {
         "true" | "1" | "" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(ApiError::bad_request(format!("{name} is {value:?}, it must be true or false"))),
+        _ => Err(ApiError::bad_parameter(format!("{name} is {value:?}, it must be true or false"))),
     }
 }
 
@@ -121,7 +123,7 @@ fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
 pub(super) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let decode = |part: &str| {
         percent_decode(&part.replace('+', " ")).ok_or_else(|| {
-            ApiError::bad_request(format!("the parameter {part:?} is not valid UTF-8"))
+            ApiError::bad_parameter(format!("the parameter {part:?} is not valid UTF-8"))
         })
     };
     query
@@ -200,7 +202,10 @@ pub(super) async fn delete_many(
         DeleteAsk::Matching { filter, dry_run }
     } else {
         if !filter.is_empty() {
-            return Err(ApiError::bad_request("give ids or a filter, not both"));
+            return Err(ApiError::bad(
+                "there are ids and a filter, only one of them counts",
+                "leave out the ids or the filter",
+            ));
         }
         DeleteAsk::Ids { ids: resolve_all(&doors, &request.ids).await?, dry_run }
     };
@@ -301,9 +306,10 @@ pub fn parse_mode(name: &str) -> Result<Mode, ApiError> {
         .into_iter()
         .find(|mode| mode_name(*mode) == name)
         .ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "the mode {name:?} is not known: it is hybrid, semantic, keyword or exact"
-            ))
+            ApiError::bad(
+                format!("the mode {name:?} is not known"),
+                "choose hybrid, semantic, keyword or exact",
+            )
         })
 }
 
@@ -331,7 +337,9 @@ pub(super) async fn outbox(
     for (key, value) in query_pairs(query.as_deref().unwrap_or_default())? {
         match key.as_str() {
             "parked" => parked = flag("parked", &value)?,
-            _ => return Err(ApiError::bad_request(format!("the parameter {key:?} is not known"))),
+            _ => {
+                return Err(ApiError::bad_parameter(format!("the parameter {key:?} is not known")));
+            }
         }
     }
     let entries =
@@ -344,7 +352,7 @@ pub(super) async fn retry(
     Body(request): Body<RetryRequest>,
 ) -> Answer<RetryAnswer> {
     if request.ids.is_empty() && !request.all {
-        return Err(ApiError::bad_request("give ids, or `all`"));
+        return Err(ApiError::bad("the retry names nothing", "give the ids of memories, or `all`"));
     }
     let ids = resolve_all(&doors, &request.ids).await?;
     let retried = doors
@@ -369,7 +377,8 @@ pub(super) async fn reload_embedder(
     let embedder = doors.service.embedder();
     let mut options = embedder.options();
     if let Some(name) = &request.model {
-        options.model = Model::named(name).map_err(ApiError::bad_request)?;
+        options.model =
+            Model::named(name).map_err(|e| ApiError::bad(e, "`memtide model list` shows them"))?;
     }
     embedder.reload(options);
     Ok(Json(json!({"state": embedder.status().state.as_str()})))

@@ -202,7 +202,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     // have been counted is shown as 0.
     let (stats, counts, link) = match read {
         Err(error) if error.is_storage_fault() && !matches!(error, StoreError::Closed) => {
-            Default::default()
+            (Stats::default(), Counts::default(), None)
         }
         read => read?,
     };

@@ -76,7 +76,7 @@ pub(super) async fn export(
         .into_iter()
         .find(|(key, _)| key == "after")
         .map_or(Ok(0), |(_, value)| value.parse::<i64>())
-        .map_err(|_| ApiError::bad_request("after is not a number"))?;
+        .map_err(|_| ApiError::bad_parameter("after is not a number"))?;
     let (records, next) = doors
         .service
         .read(move |read| transfer::page(read, after, PAGE_RECORDS, PAGE_BYTES))
@@ -123,7 +123,10 @@ impl From<Record> for RecordJson {
 fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
     let bad = |what: &str| {
         let id: String = record.id.chars().take(80).collect();
-        ApiError::bad_request(format!("the record {id:?} {what}"))
+        ApiError::bad(
+            format!("the record {id:?} {what}"),
+            "export it anew; nothing of this page was taken",
+        )
     };
     if record.memtide != FORM {
         return Err(bad(&format!("has form {}, this memtide reads {FORM}", record.memtide)));

@@ -52,6 +52,9 @@ fn clients_start_the_daemon_once() {
     let pid = i32::try_from(status["daemon"]["pid"].as_i64().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    while UnixStream::connect(home.socket()).is_ok() {
+        std::thread::yield_now();
+    }
     let said = home.run(&["get", "abcd"]);
     assert_eq!(said.code, Some(5), "{said:?}");
     assert_eq!(home.counts(), json!([6, 0, 0]));
@@ -197,7 +200,7 @@ fn the_token_is_told_to_nobody() {
     assert!(!heard.contains(canary));
     let status = home.run(&["status", "--json"]).json();
     let log = fs::read_to_string(home.data().join("memtide.log")).unwrap();
-    assert!(log.contains("TRACE") && home.stderr().contains("TRACE"), "everything was logged");
+    assert!(log.contains("serving") && home.stderr().contains("serving"), "nothing was logged");
     assert!(!log.contains(canary) && !home.stderr().contains(canary));
     if cfg!(target_os = "linux") {
         // A daemon that a client started doesn't even know it.

@@ -26,7 +26,7 @@ const BEATEN_WAIT: Duration = Duration::from_millis(500);
 /// Pause between two looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Stack of the thread that waits for a daemon's end.
+/// Stack of a thread that waits for a daemon's first word or its end.
 const REAPER_STACK_BYTES: usize = 64 << 10;
 
 /// How to reach the daemon, and how to start it.
@@ -114,7 +114,11 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(LaunchError::Spawn)?;
-        let said = first_line(&mut child, timeout).map_err(|()| self.late())?;
+        let Ok(said) = first_line(&mut child, timeout) else {
+            // It may still come up, for the next who asks.
+            reap(child);
+            return Err(self.late());
+        };
         if said.as_deref() == Some(READY_LINE) {
             reap(child);
             let socket = self.running();
@@ -160,12 +164,16 @@ fn first_line(child: &mut Child, timeout: Duration) -> Result<Option<String>, ()
     let Some(output) = child.stdout.take() else { return Ok(None) };
     let (tell, told) = mpsc::channel();
     // A pipe can't be read with a deadline. This thread ends when the child speaks or ends.
-    std::thread::spawn(move || {
+    let reading = std::thread::Builder::new().name("daemon-listener".to_owned());
+    let started = reading.stack_size(REAPER_STACK_BYTES).spawn(move || {
         let mut line = String::new();
-        let read = BufReader::new(output).read_line(&mut line);
+        let read = BufReader::with_capacity(256, output).read_line(&mut line);
         // Whoever asked may have stopped waiting.
         let _unheard = tell.send(read.ok().map(|_| line.trim_end().to_owned()));
     });
+    if let Err(error) = started {
+        tracing::debug!(%error, "nobody listens to the daemon");
+    }
     told.recv_timeout(timeout).map_err(|_| ())
 }
 
