@@ -1,6 +1,6 @@
 //! The routes of `/v1`: each turns a request into one call of the service and its answer into JSON.
 
-use super::body::Body;
+use super::body::{Body, Id};
 use super::error::ApiError;
 use super::server::Doors;
 use super::wire::{
@@ -10,7 +10,7 @@ use super::wire::{
     VersionJson, Why,
 };
 use crate::embed::manifest::Model;
-use crate::model::draft::{Author, Draft, Patch};
+use crate::model::draft::{Author, Draft, Patch, normalise_tag};
 use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
 use crate::model::refusal::Refusal;
@@ -18,7 +18,7 @@ use crate::service::ask::{self, DeleteAsk, FilterWords, LIMIT_MAX, SearchAsk};
 use crate::store::outbox;
 use crate::store::search::Mode;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
@@ -76,10 +76,10 @@ pub(super) async fn list(
 ) -> Answer<ListAnswer> {
     let mut words = FilterJson::default();
     let (mut page, mut page_size) = (1, 20);
-    for (key, value) in query_pairs(query.as_deref().unwrap_or_default()) {
+    for (key, value) in query_pairs(query.as_deref().unwrap_or_default())? {
         match key.as_str() {
             "tag" => words.tags.push(value),
-            "tags_all" => words.tags_all = matches!(value.as_str(), "true" | "1"),
+            "tags_all" => words.tags_all = flag("tags_all", &value)?,
             "type" | "memory_type" => words.memory_type = Some(value),
             "after" => words.after = Some(value),
             "before" => words.before = Some(value),
@@ -106,23 +106,36 @@ fn number(name: &str, value: &str) -> Result<i64, ApiError> {
     value.parse().map_err(|_| ApiError::bad_request(format!("{name} is {value:?}, not a number")))
 }
 
-pub(super) fn query_pairs(query: &str) -> Vec<(String, String)> {
+fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
+    match value {
+        "true" | "1" | "" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(ApiError::bad_request(format!("{name} is {value:?}, it must be true or false"))),
+    }
+}
+
+/// The names and values of a query string.
+///
+/// # Errors
+/// One of them is no UTF-8.
+pub(super) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let decode = |part: &str| {
-        let spaced = part.replace('+', " ");
-        percent_decode(&spaced)
+        percent_decode(&part.replace('+', " ")).ok_or_else(|| {
+            ApiError::bad_request(format!("the parameter {part:?} is not valid UTF-8"))
+        })
     };
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
+            Ok((decode(key)?, decode(value)?))
         })
         .collect()
 }
 
-/// Decodes `%XX`; what is no valid escape or no UTF-8 stays as it is or is replaced.
-fn percent_decode(text: &str) -> String {
+/// Decodes `%XX`; what is no valid escape stays as it is. `None` if the outcome is no UTF-8.
+fn percent_decode(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -135,17 +148,17 @@ fn percent_decode(text: &str) -> String {
         decoded.push(escaped.unwrap_or(*byte));
         at += if escaped.is_some() { 3 } else { 1 };
     }
-    String::from_utf8_lossy(&decoded).into_owned()
+    String::from_utf8(decoded).ok()
 }
 
-pub(super) async fn get(State(doors): State<Doors>, Path(id): Path<String>) -> Answer<MemoryJson> {
+pub(super) async fn get(State(doors): State<Doors>, Id(id): Id) -> Answer<MemoryJson> {
     let id = doors.service.resolve(&id).await?;
     Ok(Json(doors.service.get(id).await?.into()))
 }
 
 pub(super) async fn update(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Body(request): Body<UpdateRequest>,
 ) -> Answer<MemoryJson> {
@@ -163,7 +176,7 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Answer<DeleteAnswer> {
     let ids = vec![doors.service.resolve(&id).await?];
@@ -177,6 +190,7 @@ pub(super) async fn delete_many(
     Body(request): Body<DeleteRequest>,
 ) -> Answer<DeleteAnswer> {
     refuse_unknown(&request.unknown)?;
+    refuse_blank(&request.filter)?;
     let dry_run = request.dry_run;
     let filter = filter(&doors, &request.filter)?;
     let ask = if request.ids.is_empty() {
@@ -191,6 +205,18 @@ pub(super) async fn delete_many(
         DeleteAsk::Ids { ids: resolve_all(&doors, &request.ids).await?, dry_run }
     };
     Ok(Json(deleted(&doors.service.delete(ask, &author(&headers)).await?, dry_run)))
+}
+
+/// An empty condition is a variable that was not set, and would widen what is deleted.
+fn refuse_blank(words: &FilterJson) -> Result<(), ApiError> {
+    let is_blank = |text: &str| normalise_tag(text).is_none();
+    if words.tags.iter().any(|tag| is_blank(tag)) {
+        return Err(Refusal::BlankCondition { name: "tag" }.into());
+    }
+    if words.memory_type.as_deref().is_some_and(is_blank) {
+        return Err(Refusal::BlankCondition { name: "type" }.into());
+    }
+    Ok(())
 }
 
 async fn resolve_all(doors: &Doors, texts: &[String]) -> Result<Vec<MemoryId>, ApiError> {
@@ -212,10 +238,7 @@ fn deleted(ids: &[MemoryId], dry_run: bool) -> DeleteAnswer {
     }
 }
 
-pub(super) async fn history(
-    State(doors): State<Doors>,
-    Path(id): Path<String>,
-) -> Answer<HistoryAnswer> {
+pub(super) async fn history(State(doors): State<Doors>, Id(id): Id) -> Answer<HistoryAnswer> {
     let id = doors.service.resolve(&id).await?;
     let versions = doors.service.history(id).await?;
     let versions = versions.into_iter().map(VersionJson::from).collect();
@@ -224,7 +247,7 @@ pub(super) async fn history(
 
 pub(super) async fn restore(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Body(request): Body<RestoreRequest>,
 ) -> Answer<MemoryJson> {
@@ -304,11 +327,15 @@ pub(super) async fn outbox(
     State(doors): State<Doors>,
     RawQuery(query): RawQuery,
 ) -> Answer<OutboxAnswer> {
-    let parked = query_pairs(query.as_deref().unwrap_or_default())
-        .iter()
-        .any(|(key, value)| key == "parked" && matches!(value.as_str(), "true" | "1" | ""));
+    let mut parked = false;
+    for (key, value) in query_pairs(query.as_deref().unwrap_or_default())? {
+        match key.as_str() {
+            "parked" => parked = flag("parked", &value)?,
+            _ => return Err(ApiError::bad_request(format!("the parameter {key:?} is not known"))),
+        }
+    }
     let entries =
-        doors.service.store().read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX)).await?;
+        doors.service.read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX)).await?;
     Ok(Json(OutboxAnswer { entries: entries.into_iter().map(EntryJson::from).collect() }))
 }
 
@@ -359,7 +386,8 @@ mod tests {
 
     #[test]
     fn query_strings_are_decoded() {
-        let pairs = query_pairs("tag=a%20b&tag=c+d&after=2026-01-01&x&y=%zz%f");
+        assert!(query_pairs("tag=%FF").is_err(), "no UTF-8");
+        let pairs = query_pairs("tag=a%20b&tag=c+d&after=2026-01-01&x&y=%zz%f").unwrap();
         let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
         assert_eq!(
             pairs,

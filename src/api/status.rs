@@ -6,6 +6,7 @@ use super::server::Doors;
 use crate::clock::Micros;
 use crate::embed::status::EmbedderState;
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};
+use crate::store::error::StoreError;
 use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Counts};
 use crate::store::stats::{self, Stats};
@@ -195,10 +196,16 @@ pub struct MigrationJson {
 pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson>, ApiError> {
     let read = doors
         .service
-        .store()
         .read(|read| Ok((stats::stats(read)?, outbox::counts(read)?, link::get(read)?)))
-        .await?;
-    let (stats, counts, link) = read;
+        .await;
+    // A database that can't be read is what people look at the status for: it is told, and what would
+    // have been counted is shown as 0.
+    let (stats, counts, link) = match read {
+        Err(error) if error.is_storage_fault() && !matches!(error, StoreError::Closed) => {
+            Default::default()
+        }
+        read => read?,
+    };
     let progress = doors.replicator.progress();
     let now = doors.service.clock().now();
     let problems = problems(&doors, &stats, &counts, &progress, now);
@@ -302,11 +309,7 @@ fn problems(
 ) -> Vec<ProblemJson> {
     let mut problems = Vec::new();
     if let Some(fault) = doors.service.storage_fault() {
-        problems.push(problem(
-            "storage",
-            fault,
-            "free some space or check the disk; reading goes on, writes are refused until one succeeds",
-        ));
+        problems.push(problem(fault.code, fault.message, fault.next_step));
     }
     let status = doors.service.embedder().status();
     let reason = (doors.fetching)().or_else(|| status.error.clone()).unwrap_or_default();

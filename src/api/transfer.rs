@@ -72,14 +72,13 @@ pub(super) async fn export(
     State(doors): State<Doors>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ExportAnswer>, ApiError> {
-    let after = query_pairs(query.as_deref().unwrap_or_default())
+    let after = query_pairs(query.as_deref().unwrap_or_default())?
         .into_iter()
         .find(|(key, _)| key == "after")
         .map_or(Ok(0), |(_, value)| value.parse::<i64>())
         .map_err(|_| ApiError::bad_request("after is not a number"))?;
     let (records, next) = doors
         .service
-        .store()
         .read(move |read| transfer::page(read, after, PAGE_RECORDS, PAGE_BYTES))
         .await?;
     Ok(Json(ExportAnswer { records: records.into_iter().map(RecordJson::from).collect(), next }))

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -212,6 +213,7 @@ pub struct Search {
 #[derive(Debug, Clone, clap::Args)]
 pub struct OneId {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// Print JSON
     #[arg(long)]
@@ -239,6 +241,7 @@ pub struct List {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Update {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// A new text: makes the memory that replaces this one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -283,6 +286,7 @@ pub struct Delete {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Restore {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// Which version, as `history` numbers them
     #[arg(long, value_name = "N")]

@@ -2,6 +2,8 @@
 
 use crate::api::client::ClientError;
 use crate::api::client::launch::LaunchError;
+use crate::daemon::lock::LockError;
+use crate::store::error::StoreError;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -85,13 +87,29 @@ impl From<ClientError> for Failure {
 
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Self {
-        Self::new(error).with_hint("run `memtide daemon` to see what it says")
+        let failure = Self::new(&error);
+        match error {
+            LaunchError::Died { hint: Some(hint), .. } => failure.with_hint(hint),
+            LaunchError::Died { said: Some(_), .. } => failure,
+            LaunchError::Died { .. } | LaunchError::Spawn(_) | LaunchError::Late(_) => {
+                failure.with_hint("run `memtide daemon` to see what it says")
+            }
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(format!("{error:#}"))
+        let failure = Self::new(format!("{error:#}"));
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return failure.with_hint(error.hint());
+        }
+        match error.downcast_ref::<LockError>() {
+            Some(LockError::Held(_)) => {
+                failure.with_hint("it serves every client; stop it with `memtide down`")
+            }
+            _ => failure,
+        }
     }
 }
 

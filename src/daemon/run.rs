@@ -28,6 +28,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Readers of the store.
 const N_READERS: usize = 3;
+/// Texts that are checked in one look, so that no reader is kept from others for long.
+const CHECKED_TEXTS: usize = 500;
 /// Time the background tasks have to end.
 const TASKS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -69,6 +71,9 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         embedder,
         ready,
     } = options;
+    // At the limit of a file's size the system ends a process that doesn't listen for this; with a
+    // listener the write fails, as on a full disk.
+    let _listener = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -174,13 +179,28 @@ fn machine() -> String {
         .unwrap_or_default()
 }
 
-/// Looks over the database's structure once, beside the daily work.
+/// Looks over the database once, beside the daily work: its structure, then that each text is still the
+/// one that was stored.
 async fn check_file(service: Service) {
-    match service.store().read(stats::quick_check).await {
+    match service.read(stats::quick_check).await {
         Ok(faults) if faults.is_empty() => {}
         Ok(faults) => service.note_damage(&faults.join("; ")),
-        Err(StoreError::Closed) => {}
-        Err(error) => service.note_damage(&error.to_string()),
+        Err(error) => tracing::warn!(%error, "the database's structure was not checked"),
+    }
+    let mut after = 0;
+    loop {
+        let checked =
+            service.read(move |read| stats::altered_texts(read, after, CHECKED_TEXTS)).await;
+        match checked {
+            Ok((altered, last)) => {
+                for id in altered {
+                    service.note_damage(&format!("the text of memory {id} is not what was stored"));
+                }
+                let Some(last) = last else { return };
+                after = last;
+            }
+            Err(error) => return tracing::warn!(%error, "the texts were not checked"),
+        }
     }
 }
 

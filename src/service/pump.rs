@@ -35,7 +35,7 @@ pub enum Pass {
 /// The store refused.
 pub async fn step(service: &Service) -> Result<Pass, StoreError> {
     let raised = service.backlog.raised();
-    let pending = service.store.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
+    let pending = service.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
     if pending.is_empty() {
         service.backlog.settle(raised);
         return Ok(Pass::Done);
@@ -58,7 +58,9 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
             outcome: outcome.map_err(|error| error.to_string()),
         })
         .collect();
-    service.store.write(move |write| vector::settle(write, &space, &embedded)).await?;
+    let settled = service.store.write(move |write| vector::settle(write, &space, &embedded)).await;
+    service.health.observe_write(settled.as_ref().err());
+    settled?;
     service.replicate.notify_one();
     Ok(Pass::Worked)
 }

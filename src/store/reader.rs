@@ -54,7 +54,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let run = move |conn: &Connection| {
             let outcome = catch_unwind(AssertUnwindSafe(|| in_snapshot(conn, job)))
-                .unwrap_or_else(|_| Err(StoreError::Corrupt("a read panicked".to_owned())));
+                .unwrap_or_else(|_| Err(StoreError::Panicked("a read")));
             // A caller that has gone away doesn't need its answer.
             let _gone = reply.send(outcome);
         };
@@ -103,5 +103,5 @@ fn in_snapshot<T>(
     if !conn.is_autocommit() {
         conn.prepare_cached("COMMIT")?.execute([])?;
     }
-    outcome.unwrap_or_else(|_| Err(StoreError::Corrupt("a read panicked".to_owned())))
+    outcome.unwrap_or_else(|_| Err(StoreError::Panicked("a read")))
 }

@@ -256,7 +256,7 @@ impl Owner {
             keep_versions: self.keep_versions,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut write)))
-            .unwrap_or_else(|_| Err(StoreError::Corrupt("a job of the store panicked".to_owned())));
+            .unwrap_or_else(|_| Err(StoreError::Panicked("a write")));
         if outcome.is_err() {
             self.link = link_before;
         }
