@@ -29,6 +29,8 @@ pub(super) fn run(session: &Session, command: args::Outbox) -> Result<ExitCode, 
                 session.block_on(client.post("/v1/outbox/retry", &request))?;
             if args.json {
                 output::json(&answer)?;
+            } else if answer.retried == 0 {
+                output::note("no parked duty was found");
             } else {
                 output::note(&format!("{} parked duties put back", answer.retried));
             }

@@ -27,7 +27,8 @@ pub(super) fn run(session: &Session, args: args::Search) -> Result<ExitCode, Fai
     if answer.hits.is_empty() {
         output::note("nothing found");
     }
-    if answer.mode == "keyword" && request.mode.as_deref().unwrap_or("hybrid") == "hybrid" {
+    let asked = request.mode.as_deref().unwrap_or(&session.settings().search.default_mode);
+    if answer.mode == "keyword" && asked == "hybrid" {
         output::note("the model isn't ready: found by words only (see `memtide status`)");
     } else if answer.freshness.pending_embeddings > 0 {
         let n = answer.freshness.pending_embeddings;

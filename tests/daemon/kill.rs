@@ -330,6 +330,7 @@ fn link(home: &Home) {
         keep_versions: 100,
     };
     let link = Link {
+        api_base: "http://127.0.0.1:9".to_owned(),
         account: "account".to_owned(),
         database: "database".to_owned(),
         database_uuid: "uuid".to_owned(),
