@@ -20,7 +20,7 @@ pub(super) fn run(session: &Session, args: &args::Export) -> Result<ExitCode, Fa
         // A reader that goes away early, as `head` does, has seen enough.
         return Ok(ExitCode::SUCCESS);
     };
-    output::note(&format!("{n_records} memories exported"));
+    output::note(&format!("{} exported", output::counted(n_records, "memory", "memories")));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -32,7 +32,8 @@ pub(super) fn run(session: &Session, command: args::Outbox) -> Result<ExitCode, 
             } else if answer.retried == 0 {
                 output::note("no parked duty was found");
             } else {
-                output::note(&format!("{} parked duties put back", answer.retried));
+                let duties = output::counted(answer.retried, "parked duty", "parked duties");
+                output::note(&format!("{duties} put back"));
             }
         }
     }

@@ -40,6 +40,11 @@ pub(super) fn note(text: &str) {
     let _closed = writeln!(std::io::stderr(), "{text}");
 }
 
+/// A number with its noun.
+pub(super) fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
 /// Asks a question that is answered with yes or no.
 ///
 /// # Errors
@@ -143,6 +148,12 @@ pub(super) fn tags(tags: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(counted(1, "duty", "duties"), "1 duty");
+        assert_eq!(counted(0, "duty", "duties"), "0 duties");
+    }
 
     #[test]
     fn text_from_elsewhere_never_moves_the_cursor() {

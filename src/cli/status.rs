@@ -122,10 +122,12 @@ fn replication(status: &StatusJson) -> String {
     }
     let outbox = &replication.outbox;
     let mut line = format!("cloud        {}, {}", replication.mode, replication.state);
-    if outbox.pending == 0 {
+    let is_complete = outbox.pending + outbox.parked + outbox.waiting_for_embedding == 0;
+    if is_complete {
         line.push_str(", everything is there");
-    } else {
-        line.push_str(&format!(", {} duties pending", outbox.pending));
+    } else if outbox.pending > 0 {
+        let pending = output::counted(outbox.pending, "duty", "duties");
+        line.push_str(&format!(", {pending} pending"));
     }
     for (n, what) in [
         (outbox.parked, "parked"),

@@ -29,7 +29,7 @@ fn stored(home: &Home, arguments: &[&str]) -> String {
 }
 
 const POSTGRES: &str = "Postgres listens on port 5433 on staging";
-const POSTGRES_ID: &str = "fill";
+const POSTGRES_ID: &str = "342b0f1f13577e32cb7f6f527fc9c222c65e8ac4af15a41432a84f7371a4be7a";
 
 #[test]
 fn a_memory_is_stored_found_shown_and_listed() {
@@ -66,14 +66,17 @@ fn a_memory_is_stored_found_shown_and_listed() {
 
     let shown = printed(&home, &["get", short]);
     let lines: Vec<&str> = shown.lines().collect();
-    assert_eq!(lines[..6], [
-        POSTGRES,
-        "",
-        &format!("id        {id}"),
-        "type      note",
-        "tags      db, infra, staging",
-        "metadata  {\"port\":5433}",
-    ]);
+    assert_eq!(
+        lines[..6],
+        [
+            POSTGRES,
+            "",
+            &format!("id        {id}"),
+            "type      note",
+            "tags      db, infra, staging",
+            "metadata  {\"port\":5433}",
+        ]
+    );
     assert!(shown.contains("\norigin    cli on device "), "{shown}");
     assert!(shown.ends_with("\nvector    not yet\nin cloud  no\n"), "{shown}");
     let memory: Value = serde_json::from_str(&printed(&home, &["get", short, "--json"])).unwrap();
@@ -86,7 +89,10 @@ fn a_changed_text_replaces_the_memory_and_an_old_version_comes_back() {
     let home = Home::new();
     let _daemon = home.daemon();
     let id = stored(&home, &["the cache holds 10 entries", "--tag", "cache"]);
-    assert_eq!(printed(&home, &["update", &id[..8], "--no-tags", "--meta", "by=Ann"]), format!("{id}\n"));
+    assert_eq!(
+        printed(&home, &["update", &id[..8], "--no-tags", "--meta", "by=Ann"]),
+        format!("{id}\n")
+    );
     let (out, err) = done(&home, &["history", &id[..8]]);
     assert!(out.starts_with("   1  20"), "{out}");
     assert!(out.ends_with("Z  update   the cache holds 10 entries  [cache]\n"), "{out}");
@@ -167,7 +173,6 @@ fn an_export_comes_back_as_it_was() {
     let _daemon = other.daemon();
     let said = other.run_with(&["import", "-"], exported.as_bytes());
     assert_eq!((said.code, said.err.as_str()), (Some(0), "2 new, 0 merged, 0 unchanged\n"));
-    assert_eq!(printed(&other, &["export"].map(|a| a)).lines().count(), 2);
     assert_eq!(done(&other, &["export"]).0, exported);
     let (out, _) = done(&other, &["history", &two]);
     assert!(out.ends_with("  delete   a text that is deleted\n"), "{out}");
@@ -182,7 +187,9 @@ fn a_reader_that_goes_away_ends_the_output() {
         home.store(&format!("{n} {long}"));
     }
     // More than a pipe holds, and output without an end.
-    for arguments in [&["export"][..], &["status", "--watch"], &["list", "--json", "--page-size", "40"]] {
+    for arguments in
+        [&["export"][..], &["status", "--watch"], &["list", "--json", "--page-size", "40"]]
+    {
         let mut child = home
             .program(PROGRAM, arguments)
             .stdout(Stdio::piped())

@@ -51,7 +51,10 @@ fn a_broken_config_file_keeps_nobody_from_stopping_the_daemon() {
         file.display()
     );
     let path = home.run(&["config", "path"]);
-    assert_eq!(path, Said { code: Some(0), out: format!("{}\n", file.display()), err: remark.clone() });
+    assert_eq!(
+        path,
+        Said { code: Some(0), out: format!("{}\n", file.display()), err: remark.clone() }
+    );
     let status = home.run(&["status"]);
     assert_eq!((status.code, &status.err), (Some(0), &remark), "{status:?}");
     assert_eq!(home.run(&["list"]).code, Some(1), "other commands are refused");
@@ -86,11 +89,10 @@ fn up_tells_how_to_connect_and_fetches_nothing_where_nothing_may_be_fetched() {
     let stopped = home.run(&["status"]);
     assert_eq!(stopped.code, Some(3));
     assert!(stopped.out.starts_with("daemon       not running (start it with `memtide up`)\n"));
-    assert_eq!(home.run(&["down"]), Said {
-        code: Some(0),
-        out: String::new(),
-        err: "no daemon runs\n".to_owned()
-    });
+    assert_eq!(
+        home.run(&["down"]),
+        Said { code: Some(0), out: String::new(), err: "no daemon runs\n".to_owned() }
+    );
 }
 
 #[test]
