@@ -115,13 +115,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(id)) => Ok(Self(id)),
-            Err(_) => {
-                let given = parts.uri.path().split('/').nth(3).unwrap_or_default();
-                Err(Refusal::BadId { text: given.chars().take(80).collect() }.into())
-            }
+        if let Ok(Path(id)) = Path::<String>::from_request_parts(parts, state).await {
+            return Ok(Self(id));
         }
+        let given = parts.uri.path().split('/').nth(3).unwrap_or_default();
+        Err(Refusal::BadId { text: given.chars().take(80).collect() }.into())
     }
 }
 

@@ -301,12 +301,9 @@ pub fn parse_mode(name: &str) -> Result<Mode, ApiError> {
         .into_iter()
         .find(|mode| mode_name(*mode) == name)
         .ok_or_else(|| {
-            ApiError::new(
-                axum::http::StatusCode::BAD_REQUEST,
-                "bad_request",
-                format!("the mode {name:?} is not known: it is hybrid, semantic, keyword or exact"),
-                "choose one of these modes",
-            )
+            ApiError::bad_request(format!(
+                "the mode {name:?} is not known: it is hybrid, semantic, keyword or exact"
+            ))
         })
 }
 

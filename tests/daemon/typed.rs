@@ -136,9 +136,6 @@ fn searches_and_lists_out_of_range() {
         refused(&home, &["search", "a", option, text], b"", 1, &err);
         refused(&home, &["list", option, text], b"", 1, &err);
     }
-    let err = "error: the mode \"fuzzy\" is not known: it is hybrid, semantic, keyword or exact\n\
-               hint: send a JSON object with the documented keys\n";
-    refused(&home, &["search", "a", "--mode", "fuzzy"], b"", 1, err);
 }
 
 #[test]
@@ -184,11 +181,12 @@ fn wrong_usage_exits_with_2() {
         &["get", ""],
         &["store", "--colour"],
         &["search", "a", "-n", "x"],
+        &["search", "a", "--mode", "fuzzy"],
         &[],
     ] {
         let said = home.run(arguments);
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}");
-        assert!(said.err.contains("sage: memtide"), "{said:?}");
+        assert!(said.err.contains("sage: memtide") || said.err.contains("--help"), "{said:?}");
     }
     let output =
         home.program(PROGRAM, &["store"]).arg(OsStr::from_bytes(b"gr\xfcn")).output().unwrap();
@@ -218,7 +216,7 @@ fn settings_that_are_wrong_stop_every_command_with_their_place() {
         ),
     ] {
         std::fs::write(&file, text).unwrap();
-        for arguments in [&["store", "a"][..], &["daemon"], &["status"]] {
+        for arguments in [&["store", "a"][..], &["daemon"], &["list"]] {
             let said = home.run(arguments);
             let expected = Said { code: Some(1), out: String::new(), err: err.clone() };
             assert_eq!(said, expected);

@@ -1,7 +1,7 @@
 //! The real program in a home of its own: a cleared environment, an empty model folder, nothing fetched.
 //! Whatever a test starts ends with it.
 
-#![expect(clippy::expect_used, reason = "what isn't as expected fails the test")]
+#![expect(clippy::expect_used, clippy::panic, reason = "what isn't as expected fails the test")]
 
 use memtide::api::client::launch::READY_LINE;
 use serde_json::{Value, json};
