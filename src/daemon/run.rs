@@ -24,7 +24,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Readers of the store.
 const N_READERS: usize = 3;
@@ -74,6 +74,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     // At the limit of a file's size the system ends a process that doesn't listen for this; with a
     // listener the write fails, as on a full disk.
     let _listener = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+    // Watched from here on, so that a stop that comes with the readiness finds its way.
+    let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -111,7 +113,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         let embedder = service.embedder().clone();
         tasks.spawn(fetch::run(embedder, sources, note, shutdown.clone()));
     }
-    let watch = tokio::spawn(watch_for_stop(stopper.clone(), shutdown.clone(), store.clone()));
+    let watch =
+        tokio::spawn(watch_for_stop(signals, stopper.clone(), shutdown.clone(), store.clone()));
     lock.announce(&LockInfo {
         pid: std::process::id(),
         socket: paths.socket.clone(),
@@ -206,13 +209,12 @@ async fn check_file(service: Service) {
 
 /// First signal: drain. Second: straight to closing the store. A dead store stops the daemon too: it
 /// must not look alive.
-async fn watch_for_stop(stopper: Stopper, shutdown: Shutdown, store: Store) {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals can't be watched; stop with `memtide down`");
-        return;
-    };
+async fn watch_for_stop(
+    [mut term, mut int]: [Signal; 2],
+    stopper: Stopper,
+    shutdown: Shutdown,
+    store: Store,
+) {
     let mut health = tokio::time::interval(Duration::from_secs(5));
     health.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

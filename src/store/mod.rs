@@ -34,6 +34,8 @@ mod select;
 mod writer;
 
 #[cfg(test)]
+mod full_disk_tests;
+#[cfg(test)]
 mod tests;
 
 pub use history::Version;

@@ -17,15 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-struct Fixture {
-    store: Store,
-    clock: ManualClock,
-    dir: TempDir,
+pub(super) struct Fixture {
+    pub(super) store: Store,
+    pub(super) clock: ManualClock,
+    pub(super) dir: TempDir,
 }
 
 const NOON: Micros = Micros(1_750_000_000_000_000);
 
-fn options(dir: &TempDir, machine: &str) -> StoreOptions {
+pub(super) fn options(dir: &TempDir, machine: &str) -> StoreOptions {
     StoreOptions {
         path: dir.path().join("memtide.db"),
         machine: machine.to_owned(),
@@ -35,14 +35,14 @@ fn options(dir: &TempDir, machine: &str) -> StoreOptions {
     }
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(NOON);
     let store = Store::open(&options(&dir, "here"), Arc::new(clock.clone())).unwrap();
     Fixture { store, clock, dir }
 }
 
-fn draft(content: &str, tags: &[&str]) -> Draft {
+pub(super) fn draft(content: &str, tags: &[&str]) -> Draft {
     let tags: Vec<String> = tags.iter().map(|t| (*t).to_owned()).collect();
     Draft::check(content.to_owned(), &tags, None, None, Author::default(), 1 << 20).unwrap()
 }
@@ -78,12 +78,12 @@ fn a_link(bucket: Option<&str>) -> Link {
 }
 
 impl Fixture {
-    async fn store(&self, content: &str, tags: &[&str]) -> memory::Stored {
+    pub(super) async fn store(&self, content: &str, tags: &[&str]) -> memory::Stored {
         let draft = draft(content, tags);
         self.store.write(move |w| memory::store(w, &draft)).await.unwrap()
     }
 
-    async fn get(&self, id: MemoryId) -> crate::model::memory::Memory {
+    pub(super) async fn get(&self, id: MemoryId) -> crate::model::memory::Memory {
         self.store.read(move |r| memory::get(r, &id)).await.unwrap()
     }
 

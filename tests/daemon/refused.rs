@@ -212,12 +212,15 @@ fn tags_types_and_metadata() {
                  {INTO_TEXT}"
             ),
         ),
-        with(
-            "metadata",
-            nested(10_000),
+        bytes(
+            format!(
+                "{{\"content\":\"a text\",\"metadata\":{}{{}}{}}}",
+                "{\"k\":".repeat(9999),
+                "}".repeat(9999)
+            )
+            .as_bytes(),
             "400 bad_request: the request is nested 10001 levels deep, the limit is 127 | put \
-             nested data into the text"
-                .to_owned(),
+             nested data into the text",
         ),
     ];
     refuse(&home, "POST", "/v1/memories", &cases);
@@ -268,7 +271,7 @@ fn bodies_of_another_shape() {
             &json!({"content": "a", "colour": "red"}),
             not(
                 "unknown field `colour`, expected one of `content`, `tags`, `memory_type`, `type`, \
-                 `metadata` at line 1 column 23",
+                 `metadata` at line 1 column 9",
             ),
         ),
         bytes(
@@ -369,7 +372,7 @@ fn searches() {
             json!("ten"),
             format!(
                 "400 bad_request: the request is not understood: invalid type: string \"ten\", \
-                 expected i64 at line 1 column 23 | {KEYS}"
+                 expected i64 at line 1 column 10 | {KEYS}"
             ),
         ),
         with(
@@ -511,8 +514,8 @@ fn deletions_that_say_too_little_or_too_much() {
     refuse(&home, "POST", "/v1/memories/delete", &cases);
     assert_eq!(home.ask("DELETE", &format!("/v1/memories/{id}"), b"").status, 200);
     let again = home.ask("DELETE", &format!("/v1/memories/{id}"), b"").line();
-    assert_eq!(again, format!("404 not_found: there is no memory {id} | {LOOK}"));
     let gone = home.ask("GET", &format!("/v1/memories/{id}"), b"").line();
+    assert_eq!(again, gone);
     assert!(gone.starts_with(&format!("404 not_found: memory {id} was deleted at 2")), "{gone}");
     assert!(gone.ends_with(" | bring it back with `memtide restore`"), "{gone}");
 }

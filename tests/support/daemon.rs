@@ -11,6 +11,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -133,17 +135,44 @@ impl Home {
 
     /// Starts the daemon in the foreground and waits until it serves.
     pub fn daemon(&self) -> Daemon {
-        Daemon::ready(self, &mut self.program(PROGRAM, &["daemon"]))
+        self.daemon_if_it_serves().unwrap_or_else(|| panic!("{}", self.stderr()))
+    }
+
+    /// Starts the daemon in the foreground; `None` if it ends instead of serving.
+    pub fn daemon_if_it_serves(&self) -> Option<Daemon> {
+        Daemon::start(self, &mut self.program(PROGRAM, &["daemon"]))
+    }
+
+    /// Starts the daemon and kills it after a while, whether it serves by then or not.
+    pub fn killed_while_it_starts(&self, after: Duration) {
+        let mut command = self.program(PROGRAM, &["daemon"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = Running(child.expect("the program"));
+        let (never, nothing) = mpsc::channel::<()>();
+        assert_eq!(nothing.recv_timeout(after), Err(RecvTimeoutError::Timeout));
+        drop((never, child));
     }
 
     /// Starts the daemon by a line of shell, in which `$0` is the program.
     pub fn daemon_by(&self, script: &str) -> Daemon {
-        Daemon::ready(self, &mut self.program("/bin/sh", &["-c", script, PROGRAM]))
+        Daemon::start(self, &mut self.program("/bin/sh", &["-c", script, PROGRAM]))
+            .unwrap_or_else(|| panic!("{}", self.stderr()))
     }
 
     /// Starts the daemon, which is expected to refuse.
     pub fn refusal(&self) -> Said {
-        self.run(&["daemon"])
+        let mut command = self.program(PROGRAM, &["daemon"]);
+        command.env("MEMTIDE_LOG", "off").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Running(command.spawn().expect("the program"));
+        let mut out = String::new();
+        let mut output = BufReader::new(child.0.stdout.take().expect("standard output"));
+        output.read_line(&mut out).expect("UTF-8");
+        assert_ne!(out.trim_end(), READY_LINE, "it serves");
+        output.read_to_string(&mut out).expect("UTF-8");
+        let mut err = String::new();
+        let mut errors = child.0.stderr.take().expect("standard error");
+        errors.read_to_string(&mut err).expect("UTF-8");
+        Said { code: child.0.wait().expect("an end").code(), out, err }
     }
 
     /// One request on a connection of its own.
@@ -192,19 +221,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    fn ready(home: &Home, command: &mut Command) -> Self {
+    /// `None` if it ends instead of serving.
+    fn start(home: &Home, command: &mut Command) -> Option<Self> {
         let errors = File::options()
             .create(true)
             .append(true)
             .open(home.root().join("stderr"))
             .expect("a file");
-        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn().expect("the program");
-        let mut output = BufReader::new(child.stdout.take().expect("standard output"));
+        let child = command.stdout(Stdio::piped()).stderr(errors).spawn().expect("the program");
+        let mut child = Running(child);
+        let mut output = BufReader::new(child.0.stdout.take().expect("standard output"));
         let mut line = String::new();
         output.read_line(&mut line).expect("UTF-8");
-        let daemon = Self { child: Running(child), output: Some(output) };
-        assert_eq!(line.trim_end(), READY_LINE, "{}", home.stderr());
-        daemon
+        (line.trim_end() == READY_LINE).then_some(Self { child, output: Some(output) })
     }
 
     /// Its process.
@@ -241,19 +270,12 @@ impl Daemon {
 
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
-        self.child.is_alive()
+        self.child.0.try_wait().expect("a child").is_none()
     }
 }
 
 /// A process that is killed when it is dropped.
-pub struct Running(pub Child);
-
-impl Running {
-    /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
-        self.0.try_wait().expect("a child").is_none()
-    }
-}
+struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
