@@ -17,6 +17,9 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 
 pub(super) fn run(session: &Session, args: &args::Up) -> Result<ExitCode, Failure> {
+    if session.global.no_spawn && session.launch("user")?.running().is_none() {
+        return Err(Failure::no_daemon(&session.paths.socket));
+    }
     session.paths.prepare()?;
     if !session.settings().embedding.is_fetched {
         // A machine that must not download: what is here is used, and status tells what is missing.

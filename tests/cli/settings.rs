@@ -66,6 +66,7 @@ fn a_broken_config_file_keeps_nobody_from_stopping_the_daemon() {
 #[test]
 fn up_tells_how_to_connect_and_fetches_nothing_where_nothing_may_be_fetched() {
     let home = Home::new();
+    assert_eq!(home.run(&["up", "--no-spawn"]).code, Some(3));
     let up = home.run(&["up"]);
     assert_eq!((up.code, up.err.as_str()), (Some(0), ""), "{up:?}");
     assert!(up.out.starts_with("memtide is up\n\nNOT HEALTHY\n  embedder_missing: "), "{up:?}");

@@ -78,7 +78,7 @@ fn what_can_not_be_stored() {
         &["store", "a", "--meta", "novalue"],
         b"",
         2,
-        "error: --meta \"novalue\" is no KEY=VALUE\n",
+        "error: --meta \"novalue\" is no KEY=VALUE\nhint: write it as in `--meta env=staging`\n",
     );
 }
 
