@@ -43,8 +43,9 @@
 //!
 //! # Threads
 //!
-//! `store-writer` and `store-reader-N` own SQLite connections, `embed` owns the model; they take jobs from
-//! bounded inboxes and answer through oneshots. tokio runs the API, the replicator and the timers. There
+//! `store-writer` and `store-reader-N` own SQLite connections, `embed` owns the model, `embed-backlog` a
+//! second, slower session of it while there is a backlog; they take jobs from bounded inboxes and answer
+//! through oneshots. tokio runs the API, the replicator and the timers. There
 //! is no event bus and no channel between the service and the replicator: they share the outbox
 //! table and a wake-up.
 

@@ -6,7 +6,8 @@ mod support;
 
 use memtide::embed::embedder::{EmbedError, Embedder, EmbedderOptions};
 use memtide::embed::manifest::{DEFAULT_MODEL, Model};
-use memtide::embed::pull::{Progress, Sources};
+use memtide::embed::progress::Progress;
+use memtide::embed::pull::Sources;
 use memtide::embed::runtime;
 use memtide::embed::status::{EmbedderState, EmbedderStatus};
 use memtide::embed::windows::MAX_WINDOWS;

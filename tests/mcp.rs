@@ -12,6 +12,7 @@ use front::{Era, Front};
 use home::Home;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::process::Command;
 
 const ERAS: [Era; 2] = [Era::Stateless, Era::Handshake];
 
@@ -27,10 +28,21 @@ fn daemon_pid(home: &Home) -> i32 {
     i32::try_from(lock["pid"].as_i64().unwrap()).unwrap()
 }
 
+/// What lies at the top of the home.
+fn files(home: &Home) -> BTreeSet<std::ffi::OsString> {
+    std::fs::read_dir(home.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+fn signal(name: &str, pid: i32) {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 #[test]
 fn tools_are_listed_without_a_daemon() {
     for era in ERAS {
         let home = Home::new();
+        let before = files(&home);
         let mut front = Front::with(&home, era, &["mcp", "--no-spawn"]);
         let listed = front.ask("tools/list", json!({}));
         assert!(listed.to_string().len() <= 6_000, "{} bytes", listed.to_string().len());
@@ -38,8 +50,7 @@ fn tools_are_listed_without_a_daemon() {
         let text = front.refused("memory_search", &json!({"query": "tea"}));
         assert!(text.starts_with("Error: no memtide daemon is running\nNext step: "), "{text}");
         front.end();
-        let left: Vec<_> = std::fs::read_dir(home.folder()).unwrap().collect();
-        assert!(left.is_empty(), "files were made: {left:?}");
+        assert_eq!(files(&home), before, "files were made");
     }
 }
 
@@ -121,14 +132,30 @@ fn calls_go_on_when_the_daemon_was_replaced() {
         assert_eq!(found["memories"][0]["content_hash"], first["content_hash"]);
         let after = daemon_pid(&home);
         assert_ne!(before, after, "no other daemon took over");
-        let killed = std::process::Command::new("kill").args(["-9", &after.to_string()]).status();
-        assert!(killed.unwrap().success());
+        signal("-9", after);
         let (_, again) = front.done("memory_store", &text);
         assert_eq!(again["content_hash"], first["content_hash"]);
         assert_eq!(again["created"], false);
         assert_ne!(daemon_pid(&home), after, "no other daemon took over");
         front.end();
         home.run(&["down"]);
+    }
+}
+
+#[test]
+fn a_daemon_that_is_stopping_loses_no_call() {
+    for round in 0..8 {
+        let home = Home::new();
+        let mut front = Front::open(&home, Era::Stateless);
+        front.done("memory_health", &json!({}));
+        // The call meets the daemon still serving, on its way down, or gone.
+        signal("-TERM", daemon_pid(&home));
+        let text = format!("stored in round {round}");
+        let (_, stored) = front.done("memory_store", &json!({"content": text}));
+        let (_, listed) = front.done("memory_list", &json!({}));
+        assert_eq!(listed["total"], 1);
+        assert_eq!(listed["memories"][0]["content_hash"], stored["content_hash"]);
+        front.end();
     }
 }
 

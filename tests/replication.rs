@@ -3,7 +3,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::panic,
     reason = "a helper that fails is a test that fails"
 )]
@@ -20,8 +19,10 @@ mod rivals;
 mod uploads;
 
 use memtide::clock::{Clock as _, ManualClock, Micros};
+use memtide::emulator::faults::{Effect, Rule};
 use memtide::emulator::inspect::VisibleVector;
 use memtide::emulator::options::Options;
+use memtide::emulator::product::Product;
 use memtide::emulator::server::{self, Running};
 use memtide::model::draft::{Author, Draft, Patch};
 use memtide::model::id::MemoryId;
@@ -239,6 +240,27 @@ impl World {
 
     async fn step(&self) -> Step {
         self.replicator.step().await.unwrap()
+    }
+
+    /// Takes a step whose next request to `product` is answered late, and does `change` in between.
+    async fn step_around(&self, product: Product, change: impl Future<Output = ()>) -> Step {
+        let late = Rule::new(Effect::Delay(Duration::from_secs(3))).on(product).times(1);
+        let late = self.account.core().inject(late);
+        let change = async {
+            while self.account.core().fired(late) == 0 {
+                tokio::task::yield_now().await;
+            }
+            change.await;
+            // The emulator may only now begin to wait.
+            loop {
+                self.clock.advance(Duration::from_secs(3));
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            step = self.step() => step,
+            () = change => unreachable!("it moves the clock for ever"),
+        }
     }
 
     fn state(&self) -> SyncState {

@@ -202,7 +202,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     // have been counted is shown as 0.
     let (stats, counts, link) = match read {
         Err(error) if error.is_storage_fault() && !matches!(error, StoreError::Closed) => {
-            Default::default()
+            (Stats::default(), Counts::default(), None)
         }
         read => read?,
     };
@@ -343,10 +343,8 @@ fn problems(
             "look at `memtide outbox list --parked`, mend the cause, then `memtide outbox retry --all`",
         ));
     }
-    let is_stuck = matches!(
-        progress.state,
-        SyncState::AuthRequired | SyncState::Misconfigured | SyncState::Quota
-    );
+    // A quota that is used up comes back by itself, as a network does.
+    let is_stuck = matches!(progress.state, SyncState::AuthRequired | SyncState::Misconfigured);
     if is_stuck {
         let (message, next_step) = progress.action.clone().unwrap_or_default();
         problems.push(problem(progress.state.as_str(), message, &next_step));

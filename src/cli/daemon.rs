@@ -88,6 +88,8 @@ fn connect(session: &Session) -> Connect {
         .ok()
         .filter(|entry| matches!(entry.origin, Origin::Environment(_)))
         .map(|entry| entry.value.clone());
+    let allowed = session.settings().replication.request_budget;
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
     let set_up = session.config.demand("cloudflare").map_err(ToString::to_string);
     Box::new(move |link: &Link| {
         let misconfigured = |message: String| ConnectError {
@@ -114,6 +116,6 @@ fn connect(session: &Session) -> Connect {
         let transport =
             HttpTransport::new(base, token).map_err(|error| misconfigured(error.to_string()))?;
         let clock = SystemClock::shared();
-        Ok(Cloudflare::new(Arc::new(transport), &link.account, clock, Budget::default()))
+        Ok(Cloudflare::new(Arc::new(transport), &link.account, clock, Budget::new(allowed)))
     })
 }

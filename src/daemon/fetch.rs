@@ -2,7 +2,8 @@
 //! stored and found by their words.
 
 use crate::embed::embedder::Embedder;
-use crate::embed::pull::{Progress, Sources};
+use crate::embed::progress::Progress;
+use crate::embed::pull::Sources;
 use crate::embed::status::EmbedderState;
 use crate::shutdown::{Phase, Shutdown};
 use std::sync::{Arc, Mutex, PoisonError};

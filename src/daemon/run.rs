@@ -12,8 +12,11 @@ use crate::config::paths::Paths;
 use crate::config::settings::Settings;
 use crate::embed::embedder::Embedder;
 use crate::embed::pull::Sources;
+use crate::replicate::handle::ReplicatorHandle;
+use crate::replicate::progress::SyncState;
 use crate::replicate::replicator::Replicator;
 use crate::replicate::session::Connect;
+use crate::service::event::Event;
 use crate::service::{Service, pump};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
@@ -107,6 +110,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
+    tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
     tasks.spawn(replicator.run(shutdown.clone()));
     tasks.spawn(check_file(service.clone()));
     if let Some(sources) = sources {
@@ -180,6 +184,18 @@ fn machine() -> String {
         .find_map(|path| std::fs::read_to_string(path).ok())
         .map(|id| id.trim().to_owned())
         .unwrap_or_default()
+}
+
+/// Tells whoever watches the events what replication is doing.
+async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: Shutdown) {
+    let mut seen = SyncState::default();
+    loop {
+        tokio::select! {
+            state = replicator.other_than(seen) => seen = state,
+            () = shutdown.reached(Phase::Draining) => return,
+        }
+        service.events().send(Event::Sync(seen.as_str().to_owned()));
+    }
 }
 
 /// Looks over the database once, beside the daily work: its structure, then that each text is still the

@@ -3,7 +3,7 @@
 use super::assets::ModelFolder;
 use super::manifest::{Asset, Model};
 use super::part::{Part, PartError};
-use super::pull::Progress;
+use super::progress::Progress;
 use reqwest::{Client, Response, StatusCode, header};
 use std::time::Duration;
 

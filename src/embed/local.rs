@@ -3,7 +3,7 @@
 use super::assets::ModelFolder;
 use super::manifest::{Asset, Wheel};
 use super::part::{Part, PartError};
-use super::pull::Progress;
+use super::progress::Progress;
 use super::wheel::{self, WheelError};
 use std::fs::{self, File};
 use std::io::{self, Read as _};

@@ -20,6 +20,7 @@ pub mod hub;
 pub mod local;
 pub mod packages;
 pub mod part;
+pub mod progress;
 pub mod pull;
 pub mod wheel;
 

@@ -5,7 +5,7 @@
 use super::assets::ModelFolder;
 use super::hub::CONNECT_TIMEOUT;
 use super::manifest::{Asset, Runtime, Wheel};
-use super::pull::Progress;
+use super::progress::Progress;
 use super::wheel::{self, WheelError};
 use std::fs;
 use std::io;

@@ -5,12 +5,9 @@ use super::hub::{self, DEFAULT_HUB};
 use super::local;
 use super::manifest::{Asset, Model, Runtime, Wheel};
 use super::packages;
+use super::progress::Progress;
 use super::status::one_line;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-/// Told of every step: the file, its bytes that are there, and its bytes in all.
-pub type Progress = Arc<dyn Fn(&str, u64, u64) + Send + Sync>;
 
 /// Where files may come from, in this order.
 #[derive(Debug, Clone)]
@@ -225,6 +222,7 @@ mod tests {
     use sha2::{Digest as _, Sha256};
     use std::fs::{self, File};
     use std::io::Write as _;
+    use std::sync::Arc;
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 

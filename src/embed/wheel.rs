@@ -4,7 +4,7 @@
 use super::assets::ModelFolder;
 use super::manifest::{Asset, Wheel};
 use super::part::{Part, PartError};
-use super::pull::Progress;
+use super::progress::Progress;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How often a call is made while the daemon goes away under it. Twice is a restart; the third is for
-/// a daemon that was met on its way down.
-const TRIES: usize = 3;
+/// How often a call is made while the daemon goes away under it. Twice is a restart; the others are for
+/// a daemon that is met on its way down, which may accept a connection and then close it.
+const TRIES: usize = 5;
 /// Stack of the thread that starts the daemon; it reads one line.
 const STARTER_STACK_BYTES: usize = 256 << 10;
 /// Characters of a client's name that the daemon keeps.

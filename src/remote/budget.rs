@@ -5,10 +5,8 @@ use crate::clock::Micros;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Requests that are allowed in one [`WINDOW`].
+/// Requests that are allowed in one [`WINDOW`] unless configured otherwise.
 pub const REQUESTS: usize = 600;
-/// Requests of the backfill that are allowed in one [`WINDOW`]: a fifth is kept for live changes.
-pub const BACKFILL_REQUESTS: usize = 480;
 /// The length of the sliding window.
 pub const WINDOW: Duration = Duration::from_mins(5);
 /// Requests that may be under way at the same time.
@@ -25,17 +23,39 @@ pub enum Lane {
 }
 
 /// When the last requests were sent.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Budget {
     sent: VecDeque<Micros>,
+    allowed: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self::new(REQUESTS)
+    }
 }
 
 impl Budget {
-    /// A budget that remembers `sent`, the instants that [`Budget::sent_at`] gave before a restart.
-    pub fn restore(mut sent: Vec<Micros>) -> Self {
+    /// A budget of `allowed` requests in one [`WINDOW`].
+    pub fn new(allowed: usize) -> Self {
+        Self { sent: VecDeque::new(), allowed }
+    }
+
+    /// Remembers `sent`, the instants that [`Budget::sent_at`] gave before a restart.
+    pub fn restore(&mut self, mut sent: Vec<Micros>) {
         sent.sort_unstable();
-        let excess = sent.len().saturating_sub(REQUESTS);
-        Self { sent: sent.into_iter().skip(excess).collect() }
+        let excess = sent.len().saturating_sub(self.allowed);
+        self.sent = sent.into_iter().skip(excess).collect();
+    }
+
+    /// Requests that are allowed in one [`WINDOW`].
+    pub fn allowed(&self) -> usize {
+        self.allowed
+    }
+
+    /// Of those, the ones that the backfill may send: a fifth is kept for live changes.
+    pub fn allowed_for_backfill(&self) -> usize {
+        self.allowed - self.allowed.div_ceil(5)
     }
 
     /// The instants of the requests that still count, oldest first.
@@ -65,8 +85,8 @@ impl Budget {
     pub fn wait(&mut self, now: Micros, lane: Lane) -> Option<Duration> {
         self.forget(now);
         let allowed = match lane {
-            Lane::Live => REQUESTS,
-            Lane::Backfill => BACKFILL_REQUESTS,
+            Lane::Live => self.allowed,
+            Lane::Backfill => self.allowed_for_backfill(),
         };
         // The request that must leave the window before the next one may enter.
         let blocking = self.sent.len().checked_sub(allowed).and_then(|n| self.sent.get(n));
@@ -94,6 +114,15 @@ mod tests {
 
     fn spend(budget: &mut Budget, now: Micros, lane: Lane) -> usize {
         (0..10_000).take_while(|_| budget.reserve(now, lane).is_ok()).count()
+    }
+
+    #[test]
+    fn a_smaller_budget_keeps_a_fifth_for_live_changes() {
+        let mut budget = Budget::new(10);
+        assert_eq!(spend(&mut budget, at(0), Lane::Backfill), 8);
+        assert_eq!(spend(&mut budget, at(0), Lane::Live), 2);
+        budget.restore((0..20).map(at).collect());
+        assert_eq!(budget.used(at(20)), 10, "no more are remembered than are allowed");
     }
 
     #[test]
@@ -136,7 +165,8 @@ mod tests {
     fn a_restart_remembers_and_a_clock_set_back_does_not_block_for_ever() {
         let mut budget = Budget::default();
         spend(&mut budget, at(1000), Lane::Live);
-        let mut restored = Budget::restore(budget.sent_at());
+        let mut restored = Budget::default();
+        restored.restore(budget.sent_at());
         assert!(restored.reserve(at(1001), Lane::Live).is_err());
         assert_eq!(restored.reserve(at(10), Lane::Live), Err(WINDOW));
         assert_eq!(restored.reserve(at(310), Lane::Live), Ok(()));

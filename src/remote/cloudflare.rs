@@ -92,6 +92,11 @@ impl Cloudflare {
         format!("/accounts/{}{rest}", segment(&self.shared.account))
     }
 
+    /// Requests that its own budget allows in five minutes.
+    pub fn requests_allowed(&self) -> usize {
+        lock(&self.shared.budget).allowed()
+    }
+
     /// The instants of the requests that count at present, to be kept over a restart.
     pub fn sent_at(&self) -> Vec<crate::clock::Micros> {
         lock(&self.shared.budget).sent_at()
@@ -99,7 +104,7 @@ impl Cloudflare {
 
     /// Goes on counting requests from `sent`, the instants that [`Cloudflare::sent_at`] gave.
     pub fn restore_budget(&self, sent: Vec<crate::clock::Micros>) {
-        *lock(&self.shared.budget) = Budget::restore(sent);
+        lock(&self.shared.budget).restore(sent);
     }
 
     /// How long requests of `lane` must wait for the own budget; `None` if they need not.

@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(action, Some(("D1: it failed", "do this")));
         breakers.reload();
         assert_eq!(breakers.of(Product::D1).admission(NOW), Admission::Open);
-        let wait = Duration::from_secs(60);
+        let wait = Duration::from_mins(1);
         breakers.failed(&error(Disposition::RetryAfter(wait)), NOW, &mut rng());
         assert_eq!(breakers.of(Product::D1).action(), None);
         breakers.reload();

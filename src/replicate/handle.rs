@@ -156,6 +156,7 @@ pub(super) fn progress(session: &Session, due: Due, now: Micros) -> Progress {
 /// Adds the numbers that change by themselves.
 fn count(progress: &mut Progress, session: &Session) {
     let usage = session.remote.usage();
+    progress.requests_limit = session.remote.requests_allowed() as u64;
     progress.requests_5min = session.remote.requests_in_window() as u64;
     progress.d1_rows_written_today = usage.rows_written;
     progress.neurons_today = usage.neurons();
@@ -228,6 +229,18 @@ impl ReplicatorHandle {
             count(&mut progress, &session);
         }
         progress
+    }
+
+    /// Completes when the replicator is doing something else than `seen`, and says what. Never, once the
+    /// replicator is gone.
+    pub async fn other_than(&self, seen: SyncState) -> SyncState {
+        let mut published = self.shared.published.subscribe();
+        let changed = published.wait_for(|now| now.progress.state != seen).await;
+        let state = changed.ok().map(|now| now.progress.state);
+        match state {
+            Some(state) => state,
+            None => std::future::pending().await,
+        }
     }
 
     /// Makes deferred duties due and has shut gates probed, now instead of at their time. A product

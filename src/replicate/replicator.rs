@@ -138,14 +138,16 @@ impl Replicator {
         }
         let tally = self.passes(&session).await?;
         let now = shared.clock.now();
-        let due = if tally.has_moved() {
-            Due { r2: None, d1: Some(now), vectorize: None }
+        let due = if session.gates.foreign().is_some() {
+            Due::default()
+        } else if tally.has_moved() {
+            // Where there was something there may be more: the next pass looks.
+            Due { d1: Some(now), ..Due::default() }
         } else {
             shared.store.read(next_due).await?
         };
         let progress = progress(&session, due, now);
-        let is_stopped = session.gates.foreign().is_some();
-        let next_at = progress.next_attempt_at().filter(|_| !is_stopped);
+        let next_at = progress.next_attempt_at();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
     }

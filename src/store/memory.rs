@@ -1,5 +1,6 @@
 //! Memories: stored, changed, deleted, brought back; looked up and listed.
 
+use super::column::parse_id;
 use super::error::StoreError;
 use super::history::{self, Version};
 use super::reader::Read;
@@ -94,6 +95,8 @@ fn newborn(write: &Write<'_>, stamp: Stamp, draft: &Draft) -> State {
 fn reborn(dead: &State, write: &Write<'_>, stamp: Stamp, client: &str) -> State {
     let mut state = dead.clone();
     state.birth = Register::new(stamp, birth(write, client));
+    // The bucket's key of a large text carries this stamp: a key that may be swept is never used again.
+    state.text = Register::new(stamp, dead.text.value);
     state.kind = Register::new(stamp, DEFAULT_TYPE.to_owned());
     state.superseded_by = Register::new(stamp, None);
     state.set_tags(&BTreeSet::new(), stamp);
@@ -425,8 +428,4 @@ fn memory(row: &SqlRow<'_>) -> Result<Memory, StoreError> {
         synced: row.get(11)?,
         embedded: row.get(12)?,
     })
-}
-
-pub(super) fn parse_id(text: &str) -> Result<MemoryId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt(format!("a stored id is {text:?}")))
 }

@@ -24,6 +24,7 @@ pub mod stats;
 pub mod transfer;
 pub mod vector;
 
+mod column;
 mod connection;
 mod device;
 mod history;

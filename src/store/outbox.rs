@@ -8,8 +8,8 @@
 //! Order across products is the order of the queries: a row is due only when its body is in the bucket,
 //! a vector only when its row is in the database.
 
+use super::column::parse_id;
 use super::error::StoreError;
-use super::memory::parse_id;
 use super::reader::Read;
 use super::writer::Write;
 use crate::clock::Micros;
@@ -263,10 +263,16 @@ pub fn due_in_lane(
 /// # Errors
 /// The database refused.
 pub fn next_due_at(read: &Read<'_>, product: Product) -> Result<Option<Micros>, StoreError> {
-    let sql = format!(
-        "SELECT min(o.due_at) FROM outbox o WHERE o.product = ?1 AND o.state = 'due' {}",
-        waits_for(product)
-    );
+    // The index gives each lane's first; a minimum over both would look at every duty.
+    let first = |lane| {
+        format!(
+            "(SELECT o.due_at FROM outbox o WHERE o.product = ?1 AND o.state = 'due'
+               AND o.lane = {lane} {} ORDER BY o.due_at LIMIT 1)",
+            waits_for(product)
+        )
+    };
+    let sql =
+        format!("SELECT min(at) FROM (SELECT {} AS at UNION ALL SELECT {})", first(0), first(1));
     let at: Option<i64> =
         read.conn.prepare_cached(&sql)?.query_row([product.as_str()], |row| row.get(0))?;
     Ok(at.map(Micros))

@@ -456,6 +456,73 @@ async fn a_clone_on_another_machine_gets_its_own_device_id() {
 }
 
 #[tokio::test]
+async fn a_vector_that_is_gone_is_waited_for_and_one_that_came_is_not() {
+    let f = fixture();
+    f.activate().await;
+    f.link(None).await;
+    f.store("one", &[]).await;
+    f.embed_all(|_| 0.0).await;
+    let due = |w: &mut super::Write<'_>| {
+        Ok(w.conn.query_row(
+            "SELECT memory, generation FROM outbox WHERE product = 'vectorize' AND state = 'due'",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        )?)
+    };
+    let (key, generation) = f.store.write(due).await.unwrap();
+    f.store.write(move |w| outbox::await_vector(w, key, generation)).await.unwrap();
+    assert_eq!(f.counts().await.waiting_for_embedding, 0, "the vector is there");
+
+    // The model was changed and changed back: the vector is gone, nobody waits for one.
+    let drop = |w: &mut super::Write<'_>| {
+        vector::activate(w, &Space::new("other", "1", "cls", 512, 4), 4)?;
+        vector::activate(w, &space(), 8)?;
+        Ok(w.conn.execute("DELETE FROM pending_embedding", [])?)
+    };
+    assert_eq!(f.store.write(drop).await.unwrap(), 1);
+    f.store.write(move |w| outbox::await_vector(w, key, generation - 1)).await.unwrap();
+    assert_eq!(f.counts().await.waiting_for_embedding, 0, "a newer generation is left alone");
+    f.store.write(move |w| outbox::await_vector(w, key, generation)).await.unwrap();
+    assert_eq!(f.counts().await.waiting_for_embedding, 1);
+    assert_eq!(f.embed_all(|_| 0.0).await, 1, "one is made");
+    assert_eq!(f.counts().await.waiting_for_embedding, 0);
+}
+
+#[tokio::test]
+async fn lanes_are_told_apart_and_deferred_duties_can_be_hastened() {
+    let f = fixture();
+    f.store("before", &[]).await;
+    f.link(None).await;
+    f.clock.advance(Duration::from_secs(1));
+    f.store("after", &[]).await;
+    let now = f.clock.now();
+    let lane = |is_backfill| {
+        f.store.read(move |r| outbox::due_in_lane(r, Product::D1, is_backfill, now, 9))
+    };
+    let (live, backfill) = (lane(false).await.unwrap(), lane(true).await.unwrap());
+    assert_eq!((live.len(), backfill.len()), (1, 1));
+    assert!(!live[0].is_backfill && backfill[0].is_backfill);
+    let all = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap();
+    assert_eq!(all, [live[0].clone(), backfill[0].clone()]);
+    let next = || f.store.read(|r| outbox::next_due_at(r, Product::D1));
+    assert_eq!(next().await.unwrap(), Some(NOON), "the backfill's");
+
+    let later = now.plus(Duration::from_secs(60));
+    let setback = Setback::Defer { due_at: later, counts: false };
+    f.store
+        .write(move |w| {
+            all.iter().try_for_each(|duty| {
+                outbox::set_back(w, Product::D1, duty.key, duty.generation, &setback, "x")
+            })
+        })
+        .await
+        .unwrap();
+    assert_eq!(next().await.unwrap(), Some(later));
+    assert_eq!(f.store.write(outbox::hasten).await.unwrap(), 2);
+    assert_eq!(next().await.unwrap(), Some(now));
+}
+
+#[tokio::test]
 async fn an_edit_beats_what_it_saw_although_the_clock_went_back() {
     let f = fixture();
     let id = f.store("time flies", &["a"]).await.id;

@@ -3,9 +3,9 @@
 //! Taking in merges: whatever is newer by its stamp wins, whatever is the same changes nothing, so taking
 //! in twice, or in another order, ends the same. A text that loses is kept in the history.
 
+use super::column::parse_id;
 use super::error::StoreError;
 use super::history::{self, Version};
-use super::memory::parse_id;
 use super::reader::Read;
 use super::row::{Cause, Row, save};
 use super::writer::Write;

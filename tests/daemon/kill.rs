@@ -278,10 +278,10 @@ fn open(path: &Path) -> Connection {
 /// What came of the changes in doubt.
 #[derive(Debug, Default)]
 struct Tally {
-    n_acknowledged: usize,
-    n_unanswered: usize,
-    n_kept: usize,
-    n_lost: usize,
+    acknowledged: usize,
+    unanswered: usize,
+    kept: usize,
+    lost: usize,
 }
 
 /// Compares what was just written. A change in doubt is there as a whole or not at all.
@@ -295,16 +295,16 @@ fn check_touched(conn: &Connection, worker: &mut Worker, tally: &mut Tally) {
         assert!(now == before || now == after, "half of {change:?} is there: {now:?}");
         if now == after {
             worker.known.extend(change);
-            tally.n_kept += 1;
+            tally.kept += 1;
         } else {
-            tally.n_lost += 1;
+            tally.lost += 1;
         }
     }
     for id in std::mem::take(&mut worker.touched) {
         assert_eq!(stored(conn, &id), worker.known.get(&id).map(as_stored), "{id}");
     }
-    tally.n_acknowledged += std::mem::take(&mut worker.n_acknowledged);
-    tally.n_unanswered += std::mem::take(&mut worker.n_unanswered);
+    tally.acknowledged += std::mem::take(&mut worker.n_acknowledged);
+    tally.unanswered += std::mem::take(&mut worker.n_unanswered);
 }
 
 /// A deleted memory has no tags to be found by.
@@ -376,9 +376,7 @@ fn link(home: &Home) {
 
 #[test]
 fn nothing_acknowledged_is_lost_by_killing_the_daemon() {
-    let home = Home::new()
-        .with("CLOUDFLARE_API_BASE_URL", "http://127.0.0.1:9")
-        .with("CLOUDFLARE_API_TOKEN", "of-nobody");
+    let home = Home::new().with("CLOUDFLARE_API_TOKEN", "of-nobody");
     link(&home);
     let mut rng = ChaCha8Rng::seed_from_u64(200);
     let mut workers: Vec<Worker> = (0..CLIENTS).map(Worker::new).collect();
@@ -418,9 +416,9 @@ fn nothing_acknowledged_is_lost_by_killing_the_daemon() {
     let conn = Connection::open(home.database()).unwrap();
     check_all(&conn, &workers);
     conn.execute_batch("INSERT INTO keyword(keyword) VALUES ('integrity-check')").unwrap();
-    assert!(tally.n_acknowledged > KILLS, "{tally:?}: there was no load");
-    assert!(tally.n_unanswered > KILLS, "{tally:?}: the kills met nobody at work");
-    assert_eq!(tally.n_kept + tally.n_lost, KILLS * workers.len(), "{tally:?}");
-    assert!(tally.n_lost > 0, "{tally:?}: no kill came before a commit");
+    assert!(tally.acknowledged > KILLS, "{tally:?}: there was no load");
+    assert!(tally.unanswered > KILLS, "{tally:?}: the kills met nobody at work");
+    assert_eq!(tally.kept + tally.lost, KILLS * workers.len(), "{tally:?}");
+    assert!(tally.lost > 0, "{tally:?}: no kill came before a commit");
     assert!(!home.stderr().contains("panicked"), "{}", home.stderr());
 }

@@ -23,6 +23,7 @@ fn what_can_not_be_stored() {
     let _daemon = home.daemon();
     let store: &[&str] = &["store"];
     let empty = "hint: give some text to remember\n";
+    let large = vec![b'x'; 1_048_577];
     let cases: [(&[&str], &[u8], String); 9] = [
         (store, b"", format!("error: the text is empty\n{empty}")),
         (store, b"\n", format!("error: the text is empty\n{empty}")),
@@ -52,7 +53,7 @@ fn what_can_not_be_stored() {
         ),
         (
             store,
-            &[b'x'; 1_048_577],
+            &large,
             "error: the text has 1048577 bytes, the limit is 1048576\nhint: store it in parts, or \
              raise `limits.text_bytes` in config.toml (up to 26214400)\n"
                 .to_owned(),

@@ -8,6 +8,7 @@ use memtide::model::space::Space;
 use memtide::remote::contract::Contract;
 use memtide::replicate::linking::LinkRefusal;
 use memtide::replicate::progress::SyncState;
+use memtide::store::outbox::Counts;
 
 /// An account as the Python service's set-up makes it.
 fn python_account() -> World {
@@ -28,7 +29,7 @@ async fn an_index_of_the_python_service_gets_its_vectors_from_workers_ai() {
     assert_eq!(plan.contract, Contract::python());
     let ids = world.remember_many(150).await;
     world.settle().await;
-    assert_eq!(world.counts().await, Default::default(), "no local vector is waited for");
+    assert_eq!(world.counts().await, Counts::default(), "no local vector is waited for");
     assert_eq!(world.account.core().n_requests(Product::Ai), 2);
     let vectors = world.vectors();
     assert_eq!(vectors.len(), 150);

@@ -16,11 +16,14 @@ pub struct Home {
 }
 
 impl Home {
-    /// An empty one. There is no model in it, and nothing fetches one: search finds words.
+    /// One without memories and without a model, and set so that nothing fetches one: search finds
+    /// words.
     pub fn new() -> Self {
         // The usual folder for such things can be so deep that a socket's path is too long.
         let folder = tempfile::Builder::new().prefix("memtide-").tempdir_in("/tmp");
-        Self { folder: folder.expect("a folder") }
+        let home = Self { folder: folder.expect("a folder") };
+        home.run(&["config", "set", "embedding.fetch", "never"]);
+        home
     }
 
     /// The folder.

@@ -5,7 +5,8 @@
 
 use memtide::embed::embedder::EmbedderOptions;
 use memtide::embed::manifest::{DEFAULT_MODEL, Model};
-use memtide::embed::pull::{Progress, Sources};
+use memtide::embed::progress::Progress;
+use memtide::embed::pull::Sources;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 

@@ -21,10 +21,13 @@ use std::time::Duration;
 
 /// Time a daemon has to become ready. It opens its database before that, not its model.
 const READY_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time after which the holder of the lock is taken to be stopping, which takes under 2 s.
-const BEATEN_WAIT: Duration = Duration::from_secs(2);
+/// Time after which the holder of the lock is taken to be stopping, and the start is tried again.
+const BEATEN_WAIT: Duration = Duration::from_millis(500);
 /// Pause between two looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Stack of a thread that waits for a daemon's first word or its end.
+const REAPER_STACK_BYTES: usize = 64 << 10;
 
 /// How to reach the daemon, and how to start it.
 #[derive(Debug, Clone)]
@@ -76,7 +79,7 @@ impl Launch {
     /// # Errors
     /// It can't be started, or doesn't become ready in time.
     pub fn ensure(&self) -> Result<(PathBuf, bool), LaunchError> {
-        for _ in 0..READY_TIMEOUT.as_secs() / BEATEN_WAIT.as_secs() {
+        for _ in 0..READY_TIMEOUT.as_millis() / BEATEN_WAIT.as_millis() {
             if let Some(socket) = self.running() {
                 return Ok((socket, false));
             }
@@ -87,7 +90,7 @@ impl Launch {
             let looks = usize::try_from(BEATEN_WAIT.as_millis() / LOOK_EVERY.as_millis());
             let policy = ConstantBuilder::default()
                 .with_delay(LOOK_EVERY)
-                .with_max_times(looks.unwrap_or(40));
+                .with_max_times(looks.unwrap_or(10));
             if let Ok(socket) = (|| self.running().ok_or(())).retry(policy).call() {
                 return Ok((socket, false));
             }
@@ -111,8 +114,13 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(LaunchError::Spawn)?;
-        let said = first_line(&mut child, timeout).map_err(|()| self.late())?;
+        let Ok(said) = first_line(&mut child, timeout) else {
+            // It may still come up, for the next who asks.
+            reap(child);
+            return Err(self.late());
+        };
         if said.as_deref() == Some(READY_LINE) {
+            reap(child);
             let socket = self.running();
             return socket.map(Some).ok_or_else(|| self.late());
         }
@@ -141,17 +149,31 @@ pub const READY_LINE: &str = "ready";
 /// What it says when another daemon holds the lock.
 pub const BEATEN_LINE: &str = "another daemon holds the lock";
 
+/// Waits for the daemon's end in the background: a starter that lives long would otherwise keep its
+/// entry in the table of processes.
+fn reap(mut child: Child) {
+    let waiting = std::thread::Builder::new().name("daemon-reaper".to_owned());
+    let started = waiting.stack_size(REAPER_STACK_BYTES).spawn(move || child.wait());
+    if let Err(error) = started {
+        tracing::debug!(%error, "nobody waits for the daemon's end");
+    }
+}
+
 /// What the child says first: nothing if it ends without a word. An error if it neither speaks nor ends.
 fn first_line(child: &mut Child, timeout: Duration) -> Result<Option<String>, ()> {
     let Some(output) = child.stdout.take() else { return Ok(None) };
     let (tell, told) = mpsc::channel();
     // A pipe can't be read with a deadline. This thread ends when the child speaks or ends.
-    std::thread::spawn(move || {
+    let reading = std::thread::Builder::new().name("daemon-listener".to_owned());
+    let started = reading.stack_size(REAPER_STACK_BYTES).spawn(move || {
         let mut line = String::new();
-        let read = BufReader::new(output).read_line(&mut line);
+        let read = BufReader::with_capacity(256, output).read_line(&mut line);
         // Whoever asked may have stopped waiting.
         let _unheard = tell.send(read.ok().map(|_| line.trim_end().to_owned()));
     });
+    if let Err(error) = started {
+        tracing::debug!(%error, "nobody listens to the daemon");
+    }
     told.recv_timeout(timeout).map_err(|_| ())
 }
 

@@ -1,4 +1,4 @@
-use super::super::budget::{BACKFILL_REQUESTS, REQUESTS};
+use super::super::budget::REQUESTS;
 use super::super::testing::{failure, reply, ruled, success};
 use super::super::transport::TransportError;
 use super::*;
@@ -50,14 +50,14 @@ async fn two_hundred_without_success_is_a_failure() {
 async fn the_budget_stops_requests_before_they_are_sent() {
     let (remote, transport, clock) = ruled(|_| success(json!(1)));
     let backfill = remote.in_lane(Lane::Backfill);
-    for _ in 0..BACKFILL_REQUESTS {
+    for _ in 0..480 {
         ask(&backfill).await.expect("within the budget");
     }
     let refused = ask(&backfill).await.expect_err("over the budget");
     let after = Some(Duration::from_mins(5));
     let pause = Pause::Throttled { after, every_product: true };
     assert_eq!(refused.disposition, Disposition::Pause(pause));
-    for _ in BACKFILL_REQUESTS..REQUESTS {
+    for _ in 480..REQUESTS {
         ask(&remote).await.expect("the live lane has its own share");
     }
     assert!(ask(&remote).await.is_err());
