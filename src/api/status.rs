@@ -317,7 +317,7 @@ fn problems(
         EmbedderState::Missing => problems.push(problem(
             "embedder_missing",
             format!("the model {} is not here: search finds words only. {reason}", status.model),
-            "run `memtide model pull`",
+            "run `memtide model pull`, or without a network `memtide model pull --from DIR`",
         )),
         EmbedderState::Failed => problems.push(problem(
             "embedder_failed",

@@ -3,6 +3,7 @@
 use crate::api::client::ClientError;
 use crate::api::client::launch::LaunchError;
 use crate::daemon::lock::LockError;
+use crate::embed::pull::PullError;
 use crate::store::error::StoreError;
 use std::io::Write as _;
 use std::path::Path;
@@ -119,6 +120,23 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// What every source said, on a line of its own; several files may have met the same fault.
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Self {
+        let PullError::Undelivered { files, reasons, folder } = &error else {
+            return Self::new(&error);
+        };
+        let mut message = format!("no source delivered {files}");
+        for reason in reasons {
+            message.push_str(&format!("\n  {reason}"));
+        }
+        Self::new(message).with_hint(format!(
+            "get these files on another machine and run `memtide model pull --from DIR`, which puts them into {}",
+            folder.display()
+        ))
+    }
+}
+
 macro_rules! failure_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
@@ -132,7 +150,6 @@ macro_rules! failure_from {
 failure_from!(
     crate::config::error::ConfigError,
     crate::config::error::PathError,
-    crate::embed::pull::PullError,
     crate::embed::assets::FolderError,
     crate::secrets::SecretError,
     serde_json::Error

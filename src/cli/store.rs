@@ -68,10 +68,11 @@ pub(super) fn entries(given: &[String], null_removes: bool) -> Result<Map<String
     given
         .iter()
         .map(|entry| {
-            let (key, value) = entry
-                .split_once('=')
-                .filter(|(key, _)| !key.is_empty())
-                .ok_or_else(|| Failure::usage(format!("--meta {entry:?} is no KEY=VALUE")))?;
+            let (key, value) =
+                entry.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                    Failure::usage(format!("--meta {entry:?} is no KEY=VALUE"))
+                        .with_hint("write it as in `--meta env=staging`")
+                })?;
             let value = if value.is_empty() && null_removes {
                 Value::Null
             } else {

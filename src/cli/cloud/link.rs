@@ -50,7 +50,8 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
             "bucket": link.bucket,
         }))?;
     } else {
-        output::line(&format!("linked ({}): {} memories to carry", answer.mode, answer.memories))?;
+        let memories = output::counted(answer.memories, "memory", "memories");
+        output::line(&format!("linked ({}): {memories} to carry", answer.mode))?;
         output::note("watch it with `memtide status`, wait for it with `memtide cloud sync`");
     }
     Ok(ExitCode::SUCCESS)
@@ -70,9 +71,9 @@ async fn plan(session: &Session, remote: &Cloudflare, names: Names) -> Result<Li
     match linking::prepare(remote, &names, &local, settings.clone()).await {
         Err(LinkRefusal::Missing { what: "R2 bucket", .. }) if cloudflare.r2_bucket.is_none() => {
             let names = Names { bucket: None, ..names };
-            linking::prepare(remote, &names, &local, settings).await.map_err(Failure::new)
+            Ok(linking::prepare(remote, &names, &local, settings).await?)
         }
-        other => other.map_err(Failure::new),
+        other => Ok(other?),
     }
 }
 
