@@ -1,7 +1,12 @@
 //! Keeps the README true: the commands, settings, problems and routes that it names are those that there
 //! are, and none is missing.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "what isn't as expected fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what isn't as expected fails the test"
+)]
 
 use clap::{CommandFactory as _, ValueEnum as _};
 use memtide::cli::args::{Args, BenchKind};
