@@ -1,7 +1,12 @@
 //! Keeps the README true: the commands, settings, problems and routes that it names are those that there
 //! are, and none is missing.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "what isn't as expected fails the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what isn't as expected fails the test"
+)]
 
 use clap::{CommandFactory as _, ValueEnum as _};
 use memtide::cli::args::{Args, BenchKind};
@@ -162,10 +167,22 @@ fn problem_codes() -> BTreeSet<String> {
     ];
     codes.extend(faults.iter().map(|fault| fault.code().to_owned()));
     said("problem(progress.state.as_str(),");
-    for state in [SyncState::AuthRequired, SyncState::Misconfigured, SyncState::Quota] {
-        said(&format!("SyncState::{state:?}"));
-        codes.insert(state.as_str().to_owned());
-    }
+    let stuck = status.split("let is_stuck =").nth(1).and_then(|rest| rest.split(';').next());
+    let stuck = stuck.expect("the states that are problems");
+    let states = [
+        SyncState::Idle,
+        SyncState::Syncing,
+        SyncState::BackingOff,
+        SyncState::Offline,
+        SyncState::Paused,
+        SyncState::AuthRequired,
+        SyncState::Quota,
+        SyncState::Misconfigured,
+    ];
+    let is_problem = |state: &&SyncState| stuck.contains(&format!("SyncState::{state:?}"));
+    let found: Vec<&str> = states.iter().filter(is_problem).map(|state| state.as_str()).collect();
+    assert!(found.contains(&"auth_required"), "the states that are problems were not found");
+    codes.extend(found.into_iter().map(str::to_owned));
     codes
 }
 
