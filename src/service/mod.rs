@@ -329,13 +329,13 @@ impl Service {
         let began = self.clock.now();
         let (vector, mode) = self.query_vector(&ask).await?;
         let embedded = self.clock.now();
-        if vector.is_some() {
+        if vector.is_some() && !self.embedder.status().paused {
             self.backlog.wait_for_fresh(&self.clock).await;
         }
         let search =
             Search { query: ask.query, vector, mode, filter: ask.filter, limit: ask.limit };
-        let (hits, (pending_embeddings, _)) = self
-            .read(move |read| Ok((search::run(read, &search)?, vector::n_pending(read)?)))
+        let (hits, pending_embeddings) = self
+            .read(move |read| Ok((search::run(read, &search)?, vector::n_waiting(read)?)))
             .await?;
         metrics::counter!("memtide_searches_total").increment(1);
         Ok(Found {

@@ -148,15 +148,11 @@ impl Table {
     }
 
     fn nearest(&self, query: &Code, n: usize) -> Vec<i64> {
+        // Wider than the codes, so that it need not be widened anew for each of them.
+        let query: Vec<i16> = query.codes.iter().map(|code| i16::from(*code)).collect();
         let mut best = Best::new(n);
-        let mut id = 0_i64;
-        for chunk in &self.chunks {
-            for (scale, codes) in chunk.scales.iter().zip(chunk.codes.chunks_exact(self.dims)) {
-                if *scale > 0.0 {
-                    best.offer(scale * dot(codes, &query.codes), id);
-                }
-                id += 1;
-            }
+        for (first_id, chunk) in (0_i64..).step_by(CHUNK).zip(&self.chunks) {
+            scan(chunk, &query, first_id, &mut best);
         }
         best.into_ids()
     }
@@ -192,11 +188,43 @@ impl Code {
     }
 }
 
-/// Sums of 8-bit products; the compiler makes vector instructions of it.
-fn dot(a: &[i8], b: &[i8]) -> f32 {
-    let sum: i32 = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum();
+/// Offers every vector of a chunk, with the instructions that this processor has.
+fn scan(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "a function for other processors than the oldest")]
+        // SAFETY: the processor has just been asked for the one feature that the function needs.
+        unsafe {
+            scan_avx2(chunk, query, first_id, best);
+        }
+        return;
+    }
+    scan_with(chunk, query, first_id, best);
+}
+
+/// The same code, which the compiler may turn into wider instructions: a third of the time.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn scan_avx2(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
+    scan_with(chunk, query, first_id, best);
+}
+
+#[inline(always)]
+fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
+    let vectors = chunk.scales.iter().zip(chunk.codes.chunks_exact(query.len().max(1)));
+    for (id, (scale, codes)) in (first_id..).zip(vectors) {
+        if *scale > 0.0 {
+            best.offer(*scale * dot(codes, query), id);
+        }
+    }
+}
+
+/// The compiler makes vector instructions of it, which an overflow check would forbid.
+#[inline(always)]
+fn dot(a: &[i8], b: &[i16]) -> f32 {
+    let products = a.iter().zip(b).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));
     #[expect(clippy::cast_precision_loss, reason = "a score that only orders candidates")]
-    let score = sum as f32;
+    let score = products.fold(0_i32, i32::wrapping_add) as f32;
     score
 }
 

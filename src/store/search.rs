@@ -6,7 +6,7 @@
 //! conversation). A memory without a vector is ranked by its words alone.
 
 use super::error::StoreError;
-use super::keyword::Words;
+use super::keyword::{self, Words};
 use super::memory;
 use super::nearest;
 use super::reader::Read;
@@ -14,7 +14,6 @@ use super::select::Select;
 use crate::model::filter::Filter;
 use crate::model::memory::Memory;
 use crate::model::space::UnitVector;
-use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
 
@@ -93,7 +92,9 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     if search.mode != Mode::Semantic
         && let Some(words) = &words
     {
-        for (key, bm25) in by_words(read, words, &search.filter, depth)? {
+        // Where vectors rank too, rare words alone may propose few.
+        let needed = if search.mode == Mode::Keyword { search.limit } else { 0 };
+        for (key, bm25) in keyword::ranked(read.conn, words, &search.filter, depth, needed)? {
             candidates.entry(key).or_default().bm25 = Some(bm25);
         }
         if let (Mode::Hybrid, Some(vector)) = (search.mode, &search.vector) {
@@ -135,36 +136,6 @@ fn score(candidate: Candidate, best_bm25: f64, mode: Mode) -> f64 {
         _ => words,
     };
     score.clamp(0.0, 1.0)
-}
-
-fn by_words(
-    read: &Read<'_>,
-    words: &Words,
-    filter: &Filter,
-    limit: usize,
-) -> Result<Vec<(i64, f64)>, StoreError> {
-    let limit = Value::from(i64::try_from(limit).unwrap_or(i64::MAX));
-    let expression = Value::from(words.expression());
-    let (sql, params) = if filter.is_empty() {
-        // Superseded and deleted memories are not in the index. `rank` is the BM25 that the rows were
-        // sorted by; asking for bm25() as well would count all words a second time.
-        let sql = "SELECT rowid, -rank FROM keyword WHERE keyword MATCH ? ORDER BY rank LIMIT ?";
-        (sql.to_owned(), vec![expression, limit])
-    } else {
-        // The plus keeps SQLite from asking the index anew for every memory that passes the filter.
-        let select = Select::findable(filter);
-        let sql = format!(
-            "SELECT keyword.rowid, -keyword.rank FROM keyword WHERE keyword MATCH ?
-               AND +keyword.rowid IN (SELECT m.key FROM memory m WHERE {})
-             ORDER BY rank LIMIT ?",
-            select.conditions
-        );
-        (sql, std::iter::once(expression).chain(select.params_then([limit])).collect())
-    };
-    let mut statement = read.conn.prepare_cached(&sql)?;
-    let rows = statement
-        .query_map(params_from_iter(params), |row| Ok((row.get(0)?, row.get::<_, f64>(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn exact(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {

@@ -128,7 +128,8 @@ fn free_windows(write: &mut Write<'_>, key: i64, from: usize) -> Result<(), Stor
     Ok(())
 }
 
-/// The texts that have waited longest, at most `limit` of them and about `bytes` of text.
+/// The texts that wait, those of the oldest memories first, at most `limit` of them and about `bytes` of
+/// text. However many wait, no more than that are read.
 ///
 /// # Errors
 /// The database refused.
@@ -136,7 +137,7 @@ pub fn pending(read: &Read<'_>, limit: usize, bytes: usize) -> Result<Vec<Pendin
     let mut statement = read.conn.prepare_cached(
         "SELECT p.memory, m.body, m.content FROM pending_embedding p
          JOIN memory m ON m.key = p.memory
-         WHERE p.error IS NULL AND m.content IS NOT NULL ORDER BY p.since, p.memory LIMIT ?1",
+         WHERE p.error IS NULL AND m.content IS NOT NULL ORDER BY p.memory LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query([limit])?;
@@ -150,6 +151,17 @@ pub fn pending(read: &Read<'_>, limit: usize, bytes: usize) -> Result<Vec<Pendin
         }
     }
     Ok(found)
+}
+
+/// How many texts wait for vectors. Cheap: a search asks it each time.
+///
+/// # Errors
+/// The database refused.
+pub fn n_waiting(read: &Read<'_>) -> Result<u64, StoreError> {
+    Ok(read
+        .conn
+        .prepare_cached("SELECT count(*) FROM pending_embedding")?
+        .query_row([], |row| row.get(0))?)
 }
 
 /// How many texts wait for vectors, and how many of those gave none.
