@@ -180,7 +180,8 @@ async fn set_paused(doors: &Doors, paused: bool) -> Result<Json<PauseAnswer>, Ap
     if !is_linked {
         return Err(not_linked());
     }
-    doors.replicator.sync_now();
+    // Whoever resumes may have stored another token.
+    doors.replicator.reload();
     Ok(Json(PauseAnswer { paused }))
 }
 

@@ -6,8 +6,10 @@ use super::routes::query_pairs;
 use super::server::Doors;
 use super::wire::VersionJson;
 use crate::clock::Micros;
-use crate::model::draft::Text;
+use crate::model::draft::{Text, check_tags};
 use crate::model::id::{BodyHash, MemoryId};
+use crate::model::stamp::Stamp;
+use crate::model::state::State as Registers;
 use crate::model::state_text;
 use crate::store::Version;
 use crate::store::transfer::{self, Absorbed, Record};
@@ -20,6 +22,8 @@ use serde_json::Value;
 const FORM: u32 = 1;
 /// Records of one page.
 const PAGE_RECORDS: usize = 500;
+/// Numbers of versions stay below this, so that there is always a next one.
+const VERSION_MAX: i64 = 1 << 40;
 /// Bytes of text of one page, roughly.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -141,6 +145,15 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
     } else if state.is_alive() {
         return Err(bad("is alive and has no text"));
     }
+    check_registers(&state).map_err(&bad)?;
+    let tags: Vec<String> = state.live_tags().into_iter().map(str::to_owned).collect();
+    if check_tags(&tags)?.iter().ne(tags.iter()) {
+        return Err(bad("has tags that are not normalised"));
+    }
+    let numbers = || record.history.iter().map(|version| version.version);
+    if !numbers().is_sorted_by(|a, b| a < b) || numbers().any(|n| !(1..VERSION_MAX).contains(&n)) {
+        return Err(bad("has versions that are not numbered upwards from 1"));
+    }
     let mut versions = Vec::with_capacity(record.history.len());
     for version in &record.history {
         let at = Micros::parse_rfc3339(&version.replaced_at);
@@ -156,4 +169,16 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
         });
     }
     Ok(Record { id, state, content: record.content, versions })
+}
+
+/// What the rest of the store relies on and a damaged file may break.
+fn check_registers(state: &Registers) -> Result<(), &'static str> {
+    let mut values = state.metadata.values().filter_map(|register| register.value.as_deref());
+    if !values.all(|value| serde_json::from_str::<Value>(value).is_ok()) {
+        return Err("has metadata that is no JSON");
+    }
+    if state.newest().ms >= Stamp::MS_MAX {
+        return Err("has a stamp that leaves no room for a later one");
+    }
+    Ok(())
 }

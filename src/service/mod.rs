@@ -18,6 +18,7 @@ use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
 use crate::model::memory::Memory;
 use crate::model::refusal::Refusal;
+use crate::model::space::{Space, UnitVector};
 use crate::store::error::StoreError;
 use crate::store::memory::{self, Stored};
 use crate::store::search::{self, Hit, Mode, Search};
@@ -350,12 +351,12 @@ impl Service {
     async fn query_vector(
         &self,
         ask: &SearchAsk,
-    ) -> Result<(Option<crate::model::space::UnitVector>, Mode), ServiceError> {
+    ) -> Result<(Option<(Space, UnitVector)>, Mode), ServiceError> {
         if matches!(ask.mode, Mode::Keyword | Mode::Exact) {
             return Ok((None, ask.mode));
         }
         match self.embedder.query(&ask.query).await {
-            Ok(found) => Ok((Some(found.vector), ask.mode)),
+            Ok(found) => Ok((Some((found.space, found.vector)), ask.mode)),
             Err(error) if ask.mode == Mode::Semantic => Err(ServiceError::Embedder {
                 message: error.to_string(),
                 hint:

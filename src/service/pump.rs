@@ -4,7 +4,7 @@
 //! still the memory's, so a pass that was overtaken by an edit does no harm and its duty stays.
 
 use super::Service;
-use crate::embed::status::EmbedderState;
+use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
 use crate::store::vector::{self, Embedded};
@@ -35,12 +35,15 @@ pub enum Pass {
 /// The store refused.
 pub async fn step(service: &Service) -> Result<Pass, StoreError> {
     let raised = service.backlog.raised();
+    let status = service.embedder.status();
+    if status.state == EmbedderState::Ready {
+        adopt_space(service, &status).await?;
+    }
     let pending = service.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
     if pending.is_empty() {
         service.backlog.settle(raised);
         return Ok(Pass::Done);
     }
-    let status = service.embedder.status();
     if status.state != EmbedderState::Ready {
         return Ok(Pass::NotReady);
     }
@@ -59,7 +62,10 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
         })
         .collect();
     let settled = service.store.write(move |write| vector::settle(write, &space, &embedded)).await;
-    service.health.observe_write(settled.as_ref().err());
+    // A pass that wrote nothing proves nothing about the storage.
+    if !matches!(settled, Ok(0)) {
+        service.health.observe_write(settled.as_ref().err());
+    }
     settled?;
     service.replicate.notify_one();
     Ok(Pass::Worked)
@@ -68,6 +74,7 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
 /// Embeds until the daemon stops.
 pub async fn run(service: Service, shutdown: Shutdown) {
     let mut states = service.embedder.watch();
+    retry_failed(&service).await;
     loop {
         let wait = match step(&service).await {
             Ok(Pass::Worked) => None,
@@ -90,7 +97,7 @@ pub async fn run(service: Service, shutdown: Shutdown) {
                 if changed.is_err() {
                     return;
                 }
-                adopt_space(&service).await;
+                retry_failed(&service).await;
             }
             () = service.clock.sleep(wait.min(Duration::from_secs(3600))) => {}
             () = shutdown.reached(Phase::Draining) => return,
@@ -98,24 +105,26 @@ pub async fn run(service: Service, shutdown: Shutdown) {
     }
 }
 
-/// Makes the space of a model that has become ready the one that the store searches.
-async fn adopt_space(service: &Service) {
-    let status = service.embedder.status();
-    if status.state != EmbedderState::Ready {
-        return;
+/// Makes the space of the ready model the one that the store searches.
+async fn adopt_space(service: &Service, status: &EmbedderStatus) -> Result<(), StoreError> {
+    let active = service.read(vector::active).await?;
+    if active.as_ref() == Some(&status.space) {
+        return Ok(());
     }
     let (space, dims) = (status.space.clone(), status.dims);
-    let adopted = service
-        .store
-        .write(move |write| {
-            vector::retry_failed(write)?;
-            vector::activate(write, &space, dims)
-        })
-        .await;
-    match adopted {
-        Ok(true) => tracing::info!(space = %status.space, "embedding space chosen"),
-        Ok(false) => {}
-        Err(error) => tracing::error!(%error, "embedding space not chosen"),
+    let adopted = service.store.write(move |write| vector::activate(write, &space, dims)).await;
+    service.health.observe_write(adopted.as_ref().err());
+    adopted?;
+    tracing::info!(space = %status.space, "embedding space chosen");
+    Ok(())
+}
+
+/// Lets texts that gave no vector be tried again, with a model that has just become ready.
+async fn retry_failed(service: &Service) {
+    if service.embedder.status().state != EmbedderState::Ready {
+        return;
     }
-    service.backlog.wake();
+    if let Err(error) = service.store.write(vector::retry_failed).await {
+        tracing::warn!(%error, "texts that gave no vector are not tried again");
+    }
 }

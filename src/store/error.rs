@@ -95,6 +95,8 @@ impl From<rusqlite::Error> for StoreError {
                 | ErrorCode::ReadOnly
                 | ErrorCode::PermissionDenied,
             ) => Self::Io(error.to_string()),
+            // Only a closing store interrupts a read.
+            Some(ErrorCode::OperationInterrupted) => Self::Closed,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             _ => Self::Sqlite(error),
         }

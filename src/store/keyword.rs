@@ -102,9 +102,8 @@ fn telling(
     rows_max: usize,
 ) -> Result<Vec<String>, StoreError> {
     // Keys are given in order, so the last one tells about how many memories there are.
-    let last: Option<i64> = conn
-        .prepare_cached("SELECT max(key) FROM memory")?
-        .query_row([], |row| row.get(0))?;
+    let last: Option<i64> =
+        conn.prepare_cached("SELECT max(key) FROM memory")?.query_row([], |row| row.get(0))?;
     let n_memories = usize::try_from(last.unwrap_or(0)).unwrap_or(usize::MAX);
     if words.len() < 2 || n_memories <= rows_max {
         return Ok(words.to_vec());

@@ -97,7 +97,7 @@ impl Fixture {
     }
 
     async fn search(&self, query: &str, mode: Mode, filter: Filter) -> Vec<search::Hit> {
-        let vector = (mode != Mode::Keyword).then(|| direction(0.0));
+        let vector = (mode != Mode::Keyword).then(|| (space(), direction(0.0)));
         let search = Search { query: query.to_owned(), vector, mode, filter, limit: 10 };
         self.store.read(move |r| search::run(r, &search)).await.unwrap()
     }

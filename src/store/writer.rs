@@ -10,6 +10,7 @@ use crate::clock::{Micros, SharedClock};
 use crate::model::stamp::{DeviceId, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -20,8 +21,10 @@ use tokio::sync::oneshot;
 const INBOX: usize = 1024;
 /// Jobs that share one commit. Measured: 32 in a group cost a third of 32 commits, 128 gain little more.
 const GROUP: usize = 64;
+/// Time that a statement waits for another process's lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of WAL after which the writer checkpoints, once it has answered: 4 MiB.
-const CHECKPOINT_PAGES: i64 = 1000;
+const CHECKPOINT_PAGES: i32 = 1000;
 /// Quiet time after which the WAL is truncated.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -70,6 +73,11 @@ impl Write<'_> {
     pub(super) fn remember_link(&mut self, link: Option<Link>) {
         *self.link = link;
     }
+}
+
+thread_local! {
+    /// Pages of the log after the writing thread's last commit, as SQLite counts them.
+    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
 trait Job: Send {
@@ -181,6 +189,10 @@ struct Owner {
 
 impl Owner {
     fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        self.conn.wal_hook(Some(|_, pages| {
+            WAL_PAGES.set(pages);
+            Ok(())
+        }));
         // Reading goes on meanwhile; the index in the file ranks until this is done.
         if let Err(error) = self.mirror.load(&self.conn) {
             tracing::warn!(%error, "vectors are ranked in the file, not in memory");
@@ -200,10 +212,7 @@ impl Owner {
                     self.checkpoint_if_long();
                     is_wal_empty = false;
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.checkpoint("TRUNCATE");
-                    is_wal_empty = true;
-                }
+                Err(RecvTimeoutError::Timeout) => is_wal_empty = self.checkpoint("TRUNCATE"),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -298,24 +307,25 @@ impl Owner {
     }
 
     fn checkpoint_if_long(&self) {
-        // PASSIVE without a limit is cheap when there is little to do, but not free: look first.
-        let pages = self.wal_pages();
-        if pages >= CHECKPOINT_PAGES {
+        if WAL_PAGES.get() >= CHECKPOINT_PAGES {
             self.checkpoint("PASSIVE");
         }
     }
 
-    fn wal_pages(&self) -> i64 {
-        let mut wal = self.conn.path().unwrap_or_default().to_owned();
-        wal.push_str("-wal");
-        let bytes = std::fs::metadata(wal).map_or(0, |meta| meta.len());
-        i64::try_from(bytes / 4096).unwrap_or(i64::MAX)
-    }
-
-    fn checkpoint(&self, mode: &str) {
-        let result = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
-        if let Err(error) = result {
-            tracing::warn!(%error, "checkpoint deferred");
+    /// Never waits for a reader: there is another quiet moment later. Tells whether all was copied.
+    fn checkpoint(&self, mode: &str) -> bool {
+        let result = self.conn.busy_timeout(Duration::ZERO).and_then(|()| {
+            self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+        });
+        let unset = self.conn.busy_timeout(BUSY_TIMEOUT);
+        match result.and_then(|busy| unset.map(|()| busy)) {
+            Ok(busy) => busy == 0,
+            Err(error) => {
+                tracing::warn!(%error, "checkpoint deferred");
+                false
+            }
         }
     }
 }

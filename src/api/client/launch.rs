@@ -66,11 +66,11 @@ pub enum LaunchError {
 }
 
 impl Launch {
-    /// The socket of a daemon that answers now.
+    /// The socket of this data folder's daemon, if it answers now. Only the lock file tells: whoever
+    /// listens elsewhere may serve another folder.
     pub fn running(&self) -> Option<PathBuf> {
-        let named = LockInfo::read(&self.lock_file).map(|info| info.socket);
-        let candidates = named.into_iter().chain([self.socket.clone()]);
-        candidates.into_iter().find(|socket| UnixStream::connect(socket).is_ok())
+        let socket = LockInfo::read(&self.lock_file)?.socket;
+        UnixStream::connect(&socket).is_ok().then_some(socket)
     }
 
     /// The socket of a daemon that answers, which is started if none does. Blocks until it is ready.

@@ -4,7 +4,7 @@ use super::super::failure::Failure;
 use super::super::session::Session;
 use super::super::{args, output};
 use super::{account, token};
-use crate::api::cloud::{LinkAnswer, LinkRequest, UnlinkAnswer};
+use crate::api::cloud::{LinkAnswer, LinkRequest, PauseAnswer, UnlinkAnswer};
 use crate::clock::{Clock as _, SystemClock};
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::provision::Names;
@@ -39,10 +39,12 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
         return Ok(ExitCode::FAILURE);
     }
     session.paths.prepare()?;
-    secrets::save(&session.paths.data_dir, &given)?;
     let client = session.client()?;
     let request = LinkRequest::new(link, args.adopt);
     let answer: LinkAnswer = session.block_on(client.post("/v1/cloud/link", &request))?;
+    // Only now: a refused link must not take the place of the token of the present one.
+    secrets::save(&session.paths.data_dir, &given)?;
+    let _resumed: PauseAnswer = session.block_on(client.post("/v1/cloud/resume", &json!({})))?;
     if args.json {
         output::json(&json!({
             "linked": true, "mode": answer.mode, "memories": answer.memories,
