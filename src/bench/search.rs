@@ -109,7 +109,7 @@ impl Run<'_> {
 
     async fn beside_writer(&mut self, rig: &mut Rig, what: &str) -> anyhow::Result<Spread> {
         // An author of its own, with another seed, writes other texts.
-        let seed = self.bench.seed ^ (0x5eed << 16) ^ u64::from(what.len() as u32);
+        let seed = self.bench.seed ^ (0x5eed << 16) ^ what.bytes().map(u64::from).sum::<u64>();
         let writer = Writer::start(self.daemon.another_client(), seed)?;
         writer.wait_for_first();
         let spread = self.measure(rig, what, |author| ask(author, "hybrid")).await?;

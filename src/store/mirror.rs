@@ -209,6 +209,10 @@ fn scan_avx2(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     scan_with(chunk, query, first_id, best);
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for the wider instructions"
+)]
 #[inline(always)]
 fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     let vectors = chunk.scales.iter().zip(chunk.codes.chunks_exact(query.len().max(1)));
@@ -220,6 +224,10 @@ fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
 }
 
 /// The compiler makes vector instructions of it, which an overflow check would forbid.
+#[expect(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for the wider instructions"
+)]
 #[inline(always)]
 fn dot(a: &[i8], b: &[i16]) -> f32 {
     let products = a.iter().zip(b).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));
@@ -298,16 +306,14 @@ mod tests {
             mirror.publish(vec![Change::Space { key: 1, dims: DIMS }]);
             let mut truth: BTreeMap<i64, UnitVector> = BTreeMap::new();
             for (id, vector) in steps {
-                match vector {
-                    Some(vector) => {
-                        truth.insert(id, vector.clone());
-                        mirror.publish(vec![Change::Put { id, vector }]);
-                    }
-                    None => {
-                        truth.remove(&id);
-                        mirror.publish(vec![Change::Remove { id }]);
-                    }
-                }
+                let change = if let Some(vector) = vector {
+                    truth.insert(id, vector.clone());
+                    Change::Put { id, vector }
+                } else {
+                    truth.remove(&id);
+                    Change::Remove { id }
+                };
+                mirror.publish(vec![change]);
             }
             let found = mirror.nearest(1, &query, n).unwrap();
             prop_assert_eq!(found.len(), n.min(truth.len()));

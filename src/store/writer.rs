@@ -75,11 +75,6 @@ impl Write<'_> {
     }
 }
 
-thread_local! {
-    /// Pages of the log after the writing thread's last commit, as SQLite counts them.
-    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
-}
-
 trait Job: Send {
     fn run(&mut self, write: &mut Write<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
@@ -125,8 +120,16 @@ impl Writer {
         let link = Link::load(&conn)?;
         let (inbox, jobs) = bounded(INBOX);
         let keep_versions = options.keep_versions;
-        let mut owner =
-            Owner { conn, device, link, mirror, mirrored: Vec::new(), clock, keep_versions };
+        let mut owner = Owner {
+            conn,
+            device,
+            link,
+            mirror,
+            mirrored: Vec::new(),
+            clock,
+            keep_versions,
+            checkpointed: 0,
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || owner.run(&jobs))
@@ -185,6 +188,14 @@ struct Owner {
     mirrored: Vec<Change>,
     clock: SharedClock,
     keep_versions: u32,
+    /// Pages of the log at the last checkpoint.
+    checkpointed: i32,
+}
+
+thread_local! {
+    /// Pages of the log after this thread's last commit. The size of its file doesn't tell: it stays when
+    /// the log begins anew.
+    static WAL_PAGES: Cell<i32> = const { Cell::new(0) };
 }
 
 impl Owner {
@@ -306,9 +317,17 @@ impl Owner {
         }
     }
 
-    fn checkpoint_if_long(&self) {
-        if WAL_PAGES.get() >= CHECKPOINT_PAGES {
+    /// Moves the log into the file once it has grown by enough. What a reader still needs stays in the
+    /// log; then it is tried again when the log has grown as much once more.
+    fn checkpoint_if_long(&mut self) {
+        let pages = WAL_PAGES.get();
+        if pages < self.checkpointed {
+            // The log began anew.
+            self.checkpointed = 0;
+        }
+        if pages >= self.checkpointed + CHECKPOINT_PAGES {
             self.checkpoint("PASSIVE");
+            self.checkpointed = pages;
         }
     }
 
