@@ -595,3 +595,104 @@ async fn an_export_taken_in_elsewhere_is_the_same_and_twice_changes_nothing() {
     assert_eq!(outcome, [Absorbed::Unchanged, Absorbed::Unchanged]);
     assert!(f.get(kept).await.deleted_at.is_some());
 }
+
+#[tokio::test]
+async fn a_query_of_another_space_ranks_nothing_by_meaning() {
+    let f = fixture();
+    f.activate().await;
+    f.store("the blue door", &[]).await;
+    f.embed_all(|_| 0.0).await;
+    let other = UnitVector::normalise(vec![1.0, 0.0, 0.0]).unwrap();
+    let search = Search {
+        query: "door".to_owned(),
+        vector: Some((Space::new("other", "1", "cls", 512, 3), other)),
+        mode: Mode::Hybrid,
+        filter: Filter::default(),
+        limit: 10,
+    };
+    let hits = f.store.read(move |r| search::run(r, &search)).await.unwrap();
+    assert_eq!((hits.len(), hits[0].cosine), (1, None), "found by its words alone");
+}
+
+#[tokio::test]
+async fn a_memory_deleted_while_unlinked_still_leaves_the_index() {
+    let f = fixture();
+    f.activate().await;
+    f.link(None).await;
+    let id = f.store("to be gone", &[]).await.id;
+    f.store.write(link::unlink).await.unwrap();
+    f.store.write(move |w| memory::delete(w, &id, "test")).await.unwrap();
+    f.link(None).await;
+    assert_eq!(f.counts().await.pending_by_product, [0, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_text_of_control_characters_needs_a_bucket_too() {
+    let f = fixture();
+    f.link(None).await;
+    let text = draft(&"\u{1b}".repeat(200_000), &[]);
+    let refused = f.store.write(move |w| memory::store(w, &text)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused(Refusal::NeedsBucket { actual: 1_200_000, .. }))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn duties_from_a_clock_that_was_ahead_can_be_made_due() {
+    let f = fixture();
+    f.link(None).await;
+    f.store("from the future", &[]).await;
+    f.clock.set(Micros(NOON.0 - 8 * 3_600_000_000));
+    let now = f.clock.now();
+    let due = || f.store.read(move |r| outbox::due(r, Product::D1, now, 9));
+    assert!(due().await.unwrap().is_empty());
+    f.store.write(outbox::hasten).await.unwrap();
+    assert_eq!(due().await.unwrap().len(), 1);
+    assert_eq!(f.counts().await.oldest_pending_since, Some(now));
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_long_read() {
+    let f = fixture();
+    f.store("anything", &[]).await;
+    let store = f.store.clone();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let long = tokio::spawn(async move {
+        store
+            .read(move |read| {
+                begun.send(()).unwrap();
+                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                               SELECT count(*) FROM n";
+                Ok(read.conn.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            })
+            .await
+    });
+    begins.await.unwrap();
+    let store = f.store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    assert!(matches!(long.await.unwrap(), Err(StoreError::Closed)));
+}
+
+#[tokio::test]
+async fn histories_are_joined_when_a_record_meets_its_memory() {
+    use super::transfer;
+    let (f, g) = (fixture(), fixture());
+    f.store("one text", &[]).await;
+    g.clock.advance(Duration::from_secs(1));
+    let id = g.store("ONE TEXT", &[]).await.id;
+    g.clock.advance(Duration::from_secs(1));
+    g.store("One Text", &[]).await;
+    let (records, _) = g.store.read(|r| transfer::page(r, 0, 9, 1 << 20)).await.unwrap();
+    for _ in 0..2 {
+        let records = records.clone();
+        f.store
+            .write(move |w| records.iter().try_for_each(|r| transfer::absorb(w, r).map(drop)))
+            .await
+            .unwrap();
+    }
+    let versions = f.store.read(move |r| memory::versions(r, &id)).await.unwrap();
+    let texts: Vec<&str> = versions.iter().map(|v| v.content.as_str()).collect();
+    assert_eq!(texts.iter().filter(|t| **t == "ONE TEXT").count(), 1, "{texts:?}");
+    assert!(texts.contains(&"one text"), "{texts:?}");
+}
