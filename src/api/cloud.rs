@@ -1,8 +1,8 @@
 //! `/v1/cloud`: the daemon's side of linking and syncing. Tokens never pass here.
 
 use super::body::Body;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::server::Doors;
 use crate::clock::Micros;
 use crate::embed::status::EmbedderState;
 use crate::store::link::{self, Link, LinkMode};

@@ -1,8 +1,8 @@
 //! `GET /v1/status`: every number has one definition, every fault its own sentence and next step.
 
 use super::PROTOCOL;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::server::Doors;
 use crate::clock::Micros;
 use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};

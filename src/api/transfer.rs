@@ -1,9 +1,9 @@
 //! `GET /v1/export` and `POST /v1/import`: records page by page, as `memtide export` writes them.
 
 use super::body::Body;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::routes::query_pairs;
-use super::server::Doors;
+use super::query::query_pairs;
 use super::wire::VersionJson;
 use crate::clock::Micros;
 use crate::model::draft::{Text, check_tags};
