@@ -4,6 +4,7 @@
 //! still the memory's, so a pass that was overtaken by an edit does no harm and its duty stays.
 
 use super::Service;
+use crate::embed::embedder::{DocumentVectors, EmbedError};
 use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
@@ -15,6 +16,10 @@ use std::time::Duration;
 const PASS_TEXTS: usize = 16;
 /// Bytes of text of one pass.
 const PASS_BYTES: usize = 256 << 10;
+/// With no more texts than this, and short ones, the writes are young: somebody may search for them now.
+const FRESH_TEXTS: usize = 8;
+/// Bytes of a short text: two windows of the default model at most, some 20 ms.
+const FRESH_BYTES: usize = 2 << 10;
 /// Pause after a pass that the store refused.
 const SETBACK: Duration = Duration::from_secs(5);
 
@@ -48,7 +53,15 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
         return Ok(Pass::NotReady);
     }
     let texts = pending.iter().map(|one| Arc::from(one.content.as_str())).collect();
-    let Ok(made) = service.embedder.documents(texts).await else {
+    let is_fresh = pending.len() <= FRESH_TEXTS
+        && pending.iter().all(|one| one.content.len() <= FRESH_BYTES)
+        && !status.paused;
+    let made = if is_fresh {
+        fresh(service, texts).await
+    } else {
+        service.embedder.documents(texts).await
+    };
+    let Ok(made) = made else {
         return Ok(Pass::NotReady);
     };
     let space = made.space;
@@ -69,6 +82,20 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
     settled?;
     service.replicate.notify_one();
     Ok(Pass::Worked)
+}
+
+/// A few short texts, one after the other, by the session that is always loaded.
+async fn fresh(service: &Service, texts: Vec<Arc<str>>) -> Result<DocumentVectors, EmbedError> {
+    let mut made = DocumentVectors { space: service.embedder.status().space, texts: Vec::new() };
+    for text in texts {
+        let one = service.embedder.fresh(text).await?;
+        if one.space != made.space {
+            // The model was exchanged between two of them: all are made anew.
+            return Err(EmbedError::Closed);
+        }
+        made.texts.extend(one.texts);
+    }
+    Ok(made)
 }
 
 /// Embeds until the daemon stops.
