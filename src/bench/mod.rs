@@ -12,6 +12,8 @@ pub mod clients;
 pub mod search;
 pub mod startup;
 pub mod store;
+#[cfg(feature = "emulator")]
+pub mod sync;
 
 mod bare;
 pub mod fill;

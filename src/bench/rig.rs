@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -108,6 +109,27 @@ impl Rig {
         environment
     }
 
+    /// Sets a variable of every process that uses this folder from here on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// Runs a subcommand to its end and returns what it printed.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment(WithModel::Yes))
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "memtide {}: {said}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// The program.
     pub fn program(&self) -> &Path {
         &self.program
@@ -129,8 +151,9 @@ impl Rig {
     /// # Errors
     /// It does not start, or its model can't be loaded.
     pub async fn start(&self, model: WithModel) -> anyhow::Result<Daemon> {
-        let (socket, _) = self.launch(model).ensure()?;
-        let daemon = self.attach(socket)?;
+        self.launch(model).ensure()?;
+        let info = LockInfo::read(&self.paths.lock_file);
+        let daemon = self.attach(info.context("the daemon's lock file names nobody")?);
         if model == WithModel::Yes {
             daemon.wait_for(|status| status.embedder.state != "loading").await?;
             let embedder = daemon.status().await?.embedder;
@@ -150,19 +173,19 @@ impl Rig {
     /// None comes in time.
     pub async fn started_by_another(&self) -> anyhow::Result<Daemon> {
         for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
-            if let Some(socket) = self.launch(WithModel::Yes).running() {
-                return self.attach(socket);
+            // It listens a moment before it says in the lock file who it is.
+            if let Some(info) = LockInfo::read(&self.paths.lock_file) {
+                return Ok(self.attach(info));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         anyhow::bail!("no daemon was started within {} s", PATIENCE.as_secs())
     }
 
-    fn attach(&self, socket: PathBuf) -> anyhow::Result<Daemon> {
+    fn attach(&self, info: LockInfo) -> Daemon {
+        let client = Client::new(info.socket, "bench", ANSWER_TIMEOUT);
         let lock_file = self.paths.lock_file.clone();
-        let info = LockInfo::read(&lock_file).context("the daemon's lock file names nobody")?;
-        let client = Client::new(socket, "bench", ANSWER_TIMEOUT);
-        Ok(Daemon { pid: info.pid, client, lock_file, is_running: true })
+        Daemon { pid: info.pid, client, lock_file, is_running: true }
     }
 
     /// Bytes of the database with its write-ahead log.

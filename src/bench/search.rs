@@ -75,9 +75,10 @@ impl Run<'_> {
             self.report.figure("daemon, mapped files", size, megabytes(memory.mapped), "MB");
         }
         self.daemon.set_paused(true).await?;
-        let writing = self.beside_writer(rig, "hybrid, beside a writer, embedding paused").await?;
+        let writing =
+            self.beside_writer(rig, 1, "hybrid, beside a writer, embedding paused").await?;
         self.daemon.set_paused(false).await?;
-        self.beside_writer(rig, "hybrid, beside a writer and embedding").await?;
+        self.beside_writer(rig, 2, "hybrid, beside a writer and embedding").await?;
         if self.size == TARGET_SIZE {
             self.report.at_most("search p50 at 10000, idle", idle.p50_ms, IDLE_MS, "ms");
             let what = "search p50 at 10000, beside a writer, embedding paused";
@@ -107,9 +108,14 @@ impl Run<'_> {
         Ok(spread)
     }
 
-    async fn beside_writer(&mut self, rig: &mut Rig, what: &str) -> anyhow::Result<Spread> {
+    async fn beside_writer(
+        &mut self,
+        rig: &mut Rig,
+        nth: u64,
+        what: &str,
+    ) -> anyhow::Result<Spread> {
         // An author of its own, with another seed, writes other texts.
-        let seed = self.bench.seed ^ (0x5eed << 16) ^ what.bytes().map(u64::from).sum::<u64>();
+        let seed = self.bench.seed.wrapping_mul(1000).wrapping_add(nth);
         let writer = Writer::start(self.daemon.another_client(), seed)?;
         writer.wait_for_first();
         let spread = self.measure(rig, what, |author| ask(author, "hybrid")).await?;

@@ -54,7 +54,7 @@ pub struct Passage {
     pub topic: usize,
     /// The text, [`CHARS_MIN`] to [`CHARS_MAX`] characters.
     pub text: String,
-    /// Two or three tags.
+    /// Three tags.
     pub tags: Vec<String>,
 }
 
@@ -104,10 +104,7 @@ impl Author {
                 break;
             }
         }
-        let mut tags = vec![format!("topic-{topic}"), self.noun(topic).to_owned()];
-        if self.rng.random_bool(0.5) {
-            tags.push(self.coined(topic));
-        }
+        let tags = vec![format!("topic-{topic}"), self.noun(topic).to_owned(), self.coined(topic)];
         Passage { topic, text, tags }
     }
 

@@ -4,6 +4,8 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
+#[cfg(feature = "emulator")]
+use crate::bench::sync::run as sync;
 use crate::bench::{clients, search, startup, store};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -34,7 +36,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
             args::BenchKind::Search => search::run(&bench).await,
             args::BenchKind::Clients => clients::run(&bench).await,
             args::BenchKind::Startup => startup::run(&bench).await,
-            args::BenchKind::Sync => Err(no_cloud()),
+            args::BenchKind::Sync => sync(&bench).await,
         }
     });
     let mut report = report?;
@@ -47,8 +49,9 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-fn no_cloud() -> anyhow::Error {
-    anyhow::anyhow!(
+#[cfg(not(feature = "emulator"))]
+async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+    anyhow::bail!(
         "this build has no emulated cloud to push to; run `cargo run --release --features emulator -- bench sync`"
     )
 }

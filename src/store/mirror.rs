@@ -209,10 +209,7 @@ fn scan_avx2(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     scan_with(chunk, query, first_id, best);
 }
 
-#[expect(
-    clippy::inline_always,
-    reason = "what is not inlined is not compiled for the wider instructions"
-)]
+#[expect(clippy::inline_always, reason = "a call from `scan_avx2` would lose its instructions")]
 #[inline(always)]
 fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
     let vectors = chunk.scales.iter().zip(chunk.codes.chunks_exact(query.len().max(1)));
@@ -224,10 +221,7 @@ fn scan_with(chunk: &Chunk, query: &[i16], first_id: i64, best: &mut Best) {
 }
 
 /// The compiler makes vector instructions of it, which an overflow check would forbid.
-#[expect(
-    clippy::inline_always,
-    reason = "what is not inlined is not compiled for the wider instructions"
-)]
+#[expect(clippy::inline_always, reason = "a call from `scan_avx2` would lose its instructions")]
 #[inline(always)]
 fn dot(a: &[i8], b: &[i16]) -> f32 {
     let products = a.iter().zip(b).map(|(a, b)| i32::from(*a).wrapping_mul(i32::from(*b)));

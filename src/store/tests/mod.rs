@@ -289,6 +289,18 @@ async fn freed_vector_slots_are_used_again_and_never_found() {
 }
 
 #[tokio::test]
+async fn the_log_stays_short_under_steady_writes() {
+    let f = fixture();
+    let long = "word ".repeat(8000);
+    for n in 0..200 {
+        f.store(&format!("{n} {long}"), &[]).await;
+    }
+    let bytes = |name: &str| std::fs::metadata(f.dir.path().join(name)).unwrap().len();
+    assert!(bytes("memtide.db") > 6 << 20, "nothing came out of the log");
+    assert!(bytes("memtide.db-wal") < 8 << 20, "{} bytes of log", bytes("memtide.db-wal"));
+}
+
+#[tokio::test]
 async fn several_windows_count_as_one_memory() {
     let f = fixture();
     f.activate().await;
