@@ -248,3 +248,19 @@ async fn another_model_is_another_space_and_the_way_back_is_open() {
     assert_eq!(embedder.settled().await.state, EmbedderState::Ready);
     assert!(embedder.query("before").await.is_ok());
 }
+
+#[tokio::test]
+async fn a_young_text_gets_the_vectors_that_the_backlog_would_make() {
+    let embedder = ready().await;
+    let long = "the kingfisher dives into the river and comes up with a fish. ".repeat(30);
+    for text in ["a short note", long.as_str()] {
+        let mut young = embedder.fresh(text.into()).await.expect("vectors");
+        assert_eq!(young.space, embedder.status().space);
+        let young = young.texts.remove(0).expect("a text that can be embedded");
+        let later = vectors_of(&embedder, text).await;
+        assert_eq!(young.len(), later.len());
+        for (a, b) in young.iter().zip(&later) {
+            assert!(cosine(a, b) > 0.9999, "{}", cosine(a, b));
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! `/v1/cloud`: the daemon's side of linking and syncing. Tokens never pass here.
 
 use super::body::Body;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::server::Doors;
 use crate::clock::Micros;
 use crate::embed::status::EmbedderState;
 use crate::store::link::{self, Link, LinkMode};
@@ -180,7 +180,8 @@ async fn set_paused(doors: &Doors, paused: bool) -> Result<Json<PauseAnswer>, Ap
     if !is_linked {
         return Err(not_linked());
     }
-    doors.replicator.sync_now();
+    // Whoever resumes may have stored another token.
+    doors.replicator.reload();
     Ok(Json(PauseAnswer { paused }))
 }
 

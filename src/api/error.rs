@@ -39,12 +39,17 @@ impl ApiError {
 
     /// The request is not JSON of the expected shape.
     pub fn bad_request(message: impl ToString) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad_request",
-            message,
-            "send a JSON object with the documented keys",
-        )
+        Self::bad(message, "send a JSON object with the documented keys")
+    }
+
+    /// A parameter in the request's address can't be used.
+    pub fn bad_parameter(message: impl ToString) -> Self {
+        Self::bad(message, "correct the address; the README lists the parameters")
+    }
+
+    /// The request can't be used for another reason.
+    pub fn bad(message: impl ToString, hint: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message, hint)
     }
 
     /// The daemon has more to do than it takes.
@@ -55,6 +60,17 @@ impl ApiError {
             "the daemon has too many requests waiting",
             "try again in a moment",
         )
+    }
+
+    /// As many connections are open as there may be.
+    pub fn no_connection_left(limit: usize) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            format!("the daemon has {limit} connections, its limit"),
+            "close some clients or try again in a moment",
+        )
+        .with_details(json!({"limit": limit}))
     }
 
     /// The daemon is on its way down.
@@ -102,61 +118,27 @@ impl From<Refusal> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let internal = StatusCode::INTERNAL_SERVER_ERROR;
-        match error {
-            StoreError::Refused(refusal) => refusal.into(),
-            StoreError::Busy => Self::busy(),
-            StoreError::Closed => Self::stopping(),
-            StoreError::NotFound(_) => Self::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                error,
-                "look it up with `memtide list` or `memtide search`",
-            ),
-            StoreError::Ambiguous { count, .. } => {
-                Self::new(StatusCode::CONFLICT, "ambiguous_id", error, "give more digits of the id")
-                    .with_details(json!({"count": count}))
-            }
-            StoreError::NoVersion { .. } => Self::new(
-                StatusCode::NOT_FOUND,
-                "no_version",
-                error,
-                "list the versions with `memtide history`",
-            ),
-            StoreError::ContentDropped(_) => Self::new(
-                StatusCode::GONE,
-                "content_dropped",
-                error,
-                "a deleted memory's content is kept for a while only; store it again",
-            ),
-            StoreError::DiskFull => Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "disk_full",
-                error,
-                "free some space and try again; reading goes on working",
-            ),
-            StoreError::Corrupt(_) | StoreError::State(_) | StoreError::Foreign(_) => Self::new(
-                internal,
-                "database_damaged",
-                error,
-                "stop the daemon, copy the database file away, and restore an export or a backup",
-            ),
-            StoreError::Io(_) => Self::new(
-                internal,
-                "database_unreachable",
-                error,
-                "check the disk and the permissions of the data folder",
-            ),
-            StoreError::Newer { .. } => {
-                Self::new(internal, "database_newer", error, "install the newer memtide again")
-            }
-            StoreError::Sqlite(_) => Self::new(
-                internal,
-                "internal",
-                error,
-                "this is a defect of memtide; please report it",
-            ),
-        }
+        let status = match &error {
+            StoreError::Refused(refusal) => return refusal.clone().into(),
+            StoreError::Busy => return Self::busy(),
+            StoreError::Closed => return Self::stopping(),
+            StoreError::NotFound(_) | StoreError::NoVersion { .. } => StatusCode::NOT_FOUND,
+            StoreError::Ambiguous { .. } => StatusCode::CONFLICT,
+            StoreError::ContentDropped(_) => StatusCode::GONE,
+            StoreError::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+            StoreError::Corrupt(_)
+            | StoreError::State(_)
+            | StoreError::Foreign(_)
+            | StoreError::Newer { .. }
+            | StoreError::Io(_)
+            | StoreError::Panicked(_)
+            | StoreError::Sqlite(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let details = match &error {
+            StoreError::Ambiguous { count, .. } => json!({"count": count}),
+            _ => json!({}),
+        };
+        Self::new(status, error.code(), &error, error.hint()).with_details(details)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `GET /v1/events`: what happens, as server-sent events. A reader that lags is told how many it missed.
 
-use super::server::Doors;
+use super::doors::Doors;
 use crate::service::event::{Change, Event};
 use crate::shutdown::Phase;
 use axum::extract::State;

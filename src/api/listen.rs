@@ -1,13 +1,20 @@
 //! Connections of the socket: who may connect, how many, and how long they may take.
 
+use super::error::ApiError;
 use crate::shutdown::{Phase, Shutdown};
 use axum::Router;
+use axum::http::Request;
+use axum::http::header::RETRY_AFTER;
+use axum::response::IntoResponse as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -17,8 +24,6 @@ pub const CONNECTIONS_MAX: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for answers in flight when the daemon stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-const BUSY_BODY: &str = r#"{"error":{"code":"busy","message":"the daemon has 64 connections, its limit","hint":"close some clients or try again in a moment","details":{"limit":64}}}"#;
 
 /// Serves `router` on `listener` until the daemon drains.
 pub(super) async fn serve(listener: UnixListener, router: Router, shutdown: Shutdown) {
@@ -75,12 +80,17 @@ fn effective_uid() -> u32 {
     }
 }
 
-async fn refuse(mut stream: UnixStream) {
-    let answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{BUSY_BODY}",
-        BUSY_BODY.len()
-    );
+/// Answers the first request that nobody has time for. The request is read to its end: a client that is
+/// still writing would take the closed connection for a broken one and never see the answer.
+async fn refuse(stream: UnixStream) {
+    let busy = service_fn(|mut request: Request<Incoming>| async move {
+        while let Some(Ok(_unread)) = request.body_mut().frame().await {}
+        let refusal = ApiError::no_connection_left(CONNECTIONS_MAX);
+        Ok::<_, Infallible>(([(RETRY_AFTER, "1")], refusal).into_response())
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.keep_alive(false).timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let connection = http.serve_connection(TokioIo::new(stream), busy);
     // A client that doesn't read its refusal loses nothing.
-    let _unread = tokio::time::timeout(HEADER_TIMEOUT, stream.write_all(answer.as_bytes())).await;
+    let _unread = tokio::time::timeout(HEADER_TIMEOUT, connection).await;
 }

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod cloud;
+pub mod doors;
 pub mod error;
 pub mod listen;
 pub mod routes;
@@ -15,6 +16,7 @@ pub mod wire;
 
 mod body;
 mod events;
+mod query;
 
 /// Number of the protocol; raised when an old client could misread an answer.
 pub const PROTOCOL: u32 = 1;

@@ -1,8 +1,9 @@
 //! The routes of `/v1`: each turns a request into one call of the service and its answer into JSON.
 
-use super::body::Body;
+use super::body::{Body, Id};
+use super::doors::Doors;
 use super::error::ApiError;
-use super::server::Doors;
+use super::query::query_pairs;
 use super::wire::{
     DeleteAnswer, DeleteRequest, EntryJson, FilterJson, Freshness, HistoryAnswer, HitJson,
     ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer, RetryRequest,
@@ -10,7 +11,7 @@ use super::wire::{
     VersionJson, Why,
 };
 use crate::embed::manifest::Model;
-use crate::model::draft::{Author, Draft, Patch};
+use crate::model::draft::{Author, Draft, Patch, normalise_tag};
 use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
 use crate::model::refusal::Refusal;
@@ -18,7 +19,7 @@ use crate::service::ask::{self, DeleteAsk, FilterWords, LIMIT_MAX, SearchAsk};
 use crate::store::outbox;
 use crate::store::search::Mode;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 
@@ -76,17 +77,19 @@ pub(super) async fn list(
 ) -> Answer<ListAnswer> {
     let mut words = FilterJson::default();
     let (mut page, mut page_size) = (1, 20);
-    for (key, value) in query_pairs(query.as_deref().unwrap_or_default()) {
+    for (key, value) in query_pairs(query.as_deref().unwrap_or_default())? {
         match key.as_str() {
             "tag" => words.tags.push(value),
-            "tags_all" => words.tags_all = matches!(value.as_str(), "true" | "1"),
+            "tags_all" => words.tags_all = flag("tags_all", &value)?,
             "type" | "memory_type" => words.memory_type = Some(value),
             "after" => words.after = Some(value),
             "before" => words.before = Some(value),
             "time" => words.time = Some(value),
             "page" => page = number("page", &value)?,
             "page_size" => page_size = number("page_size", &value)?,
-            _ => return Err(ApiError::bad_request(format!("the parameter {key:?} is not known"))),
+            _ => {
+                return Err(ApiError::bad_parameter(format!("the parameter {key:?} is not known")));
+            }
         }
     }
     let n_page = ask::in_range("page", page, i64::MAX)?;
@@ -103,49 +106,25 @@ pub(super) async fn list(
 }
 
 fn number(name: &str, value: &str) -> Result<i64, ApiError> {
-    value.parse().map_err(|_| ApiError::bad_request(format!("{name} is {value:?}, not a number")))
+    value.parse().map_err(|_| ApiError::bad_parameter(format!("{name} is {value:?}, not a number")))
 }
 
-pub(super) fn query_pairs(query: &str) -> Vec<(String, String)> {
-    let decode = |part: &str| {
-        let spaced = part.replace('+', " ");
-        percent_decode(&spaced)
-    };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        })
-        .collect()
-}
-
-/// Decodes `%XX`; what is no valid escape or no UTF-8 stays as it is or is replaced.
-fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let escaped = bytes
-            .get(at + 1..at + 3)
-            .filter(|_| *byte == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(escaped.unwrap_or(*byte));
-        at += if escaped.is_some() { 3 } else { 1 };
+fn flag(name: &str, value: &str) -> Result<bool, ApiError> {
+    match value {
+        "true" | "1" | "" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(ApiError::bad_parameter(format!("{name} is {value:?}, it must be true or false"))),
     }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
-pub(super) async fn get(State(doors): State<Doors>, Path(id): Path<String>) -> Answer<MemoryJson> {
+pub(super) async fn get(State(doors): State<Doors>, Id(id): Id) -> Answer<MemoryJson> {
     let id = doors.service.resolve(&id).await?;
     Ok(Json(doors.service.get(id).await?.into()))
 }
 
 pub(super) async fn update(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Body(request): Body<UpdateRequest>,
 ) -> Answer<MemoryJson> {
@@ -163,7 +142,7 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
 ) -> Answer<DeleteAnswer> {
     let ids = vec![doors.service.resolve(&id).await?];
@@ -177,6 +156,7 @@ pub(super) async fn delete_many(
     Body(request): Body<DeleteRequest>,
 ) -> Answer<DeleteAnswer> {
     refuse_unknown(&request.unknown)?;
+    refuse_blank(&request.filter)?;
     let dry_run = request.dry_run;
     let filter = filter(&doors, &request.filter)?;
     let ask = if request.ids.is_empty() {
@@ -186,11 +166,26 @@ pub(super) async fn delete_many(
         DeleteAsk::Matching { filter, dry_run }
     } else {
         if !filter.is_empty() {
-            return Err(ApiError::bad_request("give ids or a filter, not both"));
+            return Err(ApiError::bad(
+                "there are ids and a filter, only one of them counts",
+                "leave out the ids or the filter",
+            ));
         }
         DeleteAsk::Ids { ids: resolve_all(&doors, &request.ids).await?, dry_run }
     };
     Ok(Json(deleted(&doors.service.delete(ask, &author(&headers)).await?, dry_run)))
+}
+
+/// An empty condition is a variable that was not set, and would widen what is deleted.
+fn refuse_blank(words: &FilterJson) -> Result<(), ApiError> {
+    let is_blank = |text: &str| normalise_tag(text).is_none();
+    if words.tags.iter().any(|tag| is_blank(tag)) {
+        return Err(Refusal::BlankCondition { name: "tag" }.into());
+    }
+    if words.memory_type.as_deref().is_some_and(is_blank) {
+        return Err(Refusal::BlankCondition { name: "type" }.into());
+    }
+    Ok(())
 }
 
 async fn resolve_all(doors: &Doors, texts: &[String]) -> Result<Vec<MemoryId>, ApiError> {
@@ -212,10 +207,7 @@ fn deleted(ids: &[MemoryId], dry_run: bool) -> DeleteAnswer {
     }
 }
 
-pub(super) async fn history(
-    State(doors): State<Doors>,
-    Path(id): Path<String>,
-) -> Answer<HistoryAnswer> {
+pub(super) async fn history(State(doors): State<Doors>, Id(id): Id) -> Answer<HistoryAnswer> {
     let id = doors.service.resolve(&id).await?;
     let versions = doors.service.history(id).await?;
     let versions = versions.into_iter().map(VersionJson::from).collect();
@@ -224,7 +216,7 @@ pub(super) async fn history(
 
 pub(super) async fn restore(
     State(doors): State<Doors>,
-    Path(id): Path<String>,
+    Id(id): Id,
     headers: HeaderMap,
     Body(request): Body<RestoreRequest>,
 ) -> Answer<MemoryJson> {
@@ -278,9 +270,10 @@ pub fn parse_mode(name: &str) -> Result<Mode, ApiError> {
         .into_iter()
         .find(|mode| mode_name(*mode) == name)
         .ok_or_else(|| {
-            ApiError::bad_request(format!(
-                "the mode {name:?} is not known: it is hybrid, semantic, keyword or exact"
-            ))
+            ApiError::bad(
+                format!("the mode {name:?} is not known"),
+                "choose hybrid, semantic, keyword or exact",
+            )
         })
 }
 
@@ -304,11 +297,17 @@ pub(super) async fn outbox(
     State(doors): State<Doors>,
     RawQuery(query): RawQuery,
 ) -> Answer<OutboxAnswer> {
-    let parked = query_pairs(query.as_deref().unwrap_or_default())
-        .iter()
-        .any(|(key, value)| key == "parked" && matches!(value.as_str(), "true" | "1" | ""));
+    let mut parked = false;
+    for (key, value) in query_pairs(query.as_deref().unwrap_or_default())? {
+        match key.as_str() {
+            "parked" => parked = flag("parked", &value)?,
+            _ => {
+                return Err(ApiError::bad_parameter(format!("the parameter {key:?} is not known")));
+            }
+        }
+    }
     let entries =
-        doors.service.store().read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX)).await?;
+        doors.service.read(move |read| outbox::list(read, parked, OUTBOX_LIST_MAX)).await?;
     Ok(Json(OutboxAnswer { entries: entries.into_iter().map(EntryJson::from).collect() }))
 }
 
@@ -317,7 +316,7 @@ pub(super) async fn retry(
     Body(request): Body<RetryRequest>,
 ) -> Answer<RetryAnswer> {
     if request.ids.is_empty() && !request.all {
-        return Err(ApiError::bad_request("give ids, or `all`"));
+        return Err(ApiError::bad("the retry names nothing", "give the ids of memories, or `all`"));
     }
     let ids = resolve_all(&doors, &request.ids).await?;
     let retried = doors
@@ -342,7 +341,8 @@ pub(super) async fn reload_embedder(
     let embedder = doors.service.embedder();
     let mut options = embedder.options();
     if let Some(name) = &request.model {
-        options.model = Model::named(name).map_err(ApiError::bad_request)?;
+        options.model =
+            Model::named(name).map_err(|e| ApiError::bad(e, "`memtide model list` shows them"))?;
     }
     embedder.reload(options);
     Ok(Json(json!({"state": embedder.status().state.as_str()})))
@@ -368,22 +368,6 @@ pub(super) async fn stop(State(doors): State<Doors>) -> Json<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn query_strings_are_decoded() {
-        let pairs = query_pairs("tag=a%20b&tag=c+d&after=2026-01-01&x&y=%zz%f");
-        let pair = |k: &str, v: &str| (k.to_owned(), v.to_owned());
-        assert_eq!(
-            pairs,
-            [
-                pair("tag", "a b"),
-                pair("tag", "c d"),
-                pair("after", "2026-01-01"),
-                pair("x", ""),
-                pair("y", "%zz%f"),
-            ]
-        );
-    }
 
     #[test]
     fn mode_names_read_back() {

@@ -1,66 +1,13 @@
-//! The router and what its handlers share.
+//! The router.
 
+use super::doors::Doors;
 use super::listen;
 use super::{cloud, events, routes, status, transfer};
-use crate::clock::Micros;
-use crate::replicate::handle::ReplicatorHandle;
-use crate::service::Service;
-use crate::shutdown::{Phase, Shutdown, Stopper};
-use crate::store::search::Mode;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::UnixListener;
-
-/// What every handler can reach.
-pub type Doors = Arc<DoorParts>;
-
-/// Parts of the daemon that the API shows.
-pub struct DoorParts {
-    /// What does the work.
-    pub service: Service,
-    /// What carries duties to the cloud.
-    pub replicator: ReplicatorHandle,
-    /// What is being fetched for the embedder, or why that failed.
-    pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
-    /// Zone in which dates and phrases are read.
-    pub zone: jiff::tz::TimeZone,
-    /// Mode of a search that names none.
-    pub default_mode: Mode,
-    /// Hits of a search that names no number.
-    pub default_limit: i64,
-    /// Age of a duty from which on `status` is unhealthy.
-    pub alarm_age: Duration,
-    /// When the daemon started.
-    pub started_at: Micros,
-    /// `user`, `systemd`, `launchd` or `client`.
-    pub started_by: String,
-    /// Where it listens.
-    pub socket: PathBuf,
-    /// Tells the process's resident memory in bytes.
-    pub rss: fn() -> u64,
-    /// Renders the metrics.
-    pub metrics: PrometheusHandle,
-    /// Watches the way down.
-    pub shutdown: Shutdown,
-    /// Starts the way down.
-    pub stopper: Stopper,
-}
-
-impl DoorParts {
-    pub(super) fn rss_bytes(&self) -> u64 {
-        (self.rss)()
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopper.advance(Phase::Draining);
-    }
-}
 
 /// All routes.
 pub fn router(doors: Doors) -> Router {

@@ -1,12 +1,13 @@
 //! `GET /v1/status`: every number has one definition, every fault its own sentence and next step.
 
 use super::PROTOCOL;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::server::Doors;
 use crate::clock::Micros;
-use crate::embed::status::EmbedderState;
+use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};
-use crate::store::link::{self, Link};
+use crate::store::error::StoreError;
+use crate::store::link::{self, Link, LinkMode};
 use crate::store::outbox::{self, Counts};
 use crate::store::stats::{self, Stats};
 use axum::Json;
@@ -195,13 +196,21 @@ pub struct MigrationJson {
 pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson>, ApiError> {
     let read = doors
         .service
-        .store()
         .read(|read| Ok((stats::stats(read)?, outbox::counts(read)?, link::get(read)?)))
-        .await?;
-    let (stats, counts, link) = read;
+        .await;
+    // A database that can't be read is what people look at the status for: it is told, and what would
+    // have been counted is shown as 0.
+    let (stats, counts, link) = match read {
+        Err(error) if error.is_storage_fault() && !matches!(error, StoreError::Closed) => {
+            (Stats::default(), Counts::default(), None)
+        }
+        read => read?,
+    };
     let progress = doors.replicator.progress();
     let now = doors.service.clock().now();
-    let problems = problems(&doors, &stats, &counts, &progress, now);
+    // Read once: the state that is shown is the one that was judged.
+    let model = doors.service.embedder().status();
+    let problems = problems(&doors, &stats, &counts, &progress, &model, link.as_ref(), now);
     Ok(Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
@@ -222,14 +231,13 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
             unembedded: stats.unembedded,
             durability: "power-loss".to_owned(),
         },
-        embedder: embedder(&doors, &stats),
+        embedder: embedder(&doors, &stats, model),
         replication: replication(&counts, link.as_ref(), &progress, now),
         migration: MigrationJson { state: "none".to_owned(), imported: 0, total: 0 },
     }))
 }
 
-fn embedder(doors: &Doors, stats: &Stats) -> EmbedderJson {
-    let status = doors.service.embedder().status();
+fn embedder(doors: &Doors, stats: &Stats, status: EmbedderStatus) -> EmbedderJson {
     EmbedderJson {
         state: status.state.as_str().to_owned(),
         model: status.model.to_owned(),
@@ -298,27 +306,24 @@ fn problems(
     stats: &Stats,
     counts: &Counts,
     progress: &Progress,
+    model: &EmbedderStatus,
+    link: Option<&Link>,
     now: Micros,
 ) -> Vec<ProblemJson> {
     let mut problems = Vec::new();
     if let Some(fault) = doors.service.storage_fault() {
-        problems.push(problem(
-            "storage",
-            fault,
-            "free some space or check the disk; reading goes on, writes are refused until one succeeds",
-        ));
+        problems.push(problem(fault.code, fault.message, fault.next_step));
     }
-    let status = doors.service.embedder().status();
-    let reason = (doors.fetching)().or_else(|| status.error.clone()).unwrap_or_default();
-    match status.state {
+    let reason = (doors.fetching)().or_else(|| model.error.clone()).unwrap_or_default();
+    match model.state {
         EmbedderState::Missing => problems.push(problem(
             "embedder_missing",
-            format!("the model {} is not here: search finds words only. {reason}", status.model),
-            "run `memtide model pull`",
+            format!("the model {} is not here: search finds words only. {reason}", model.model),
+            "run `memtide model pull`, or without a network `memtide model pull --from DIR`",
         )),
         EmbedderState::Failed => problems.push(problem(
             "embedder_failed",
-            format!("the model {} doesn't load: search finds words only. {reason}", status.model),
+            format!("the model {} doesn't load: search finds words only. {reason}", model.model),
             "run `memtide model pull` to fetch its files anew",
         )),
         EmbedderState::Ready | EmbedderState::Loading => {}
@@ -338,6 +343,17 @@ fn problems(
             "parked",
             format!("{} duties to the cloud are parked", counts.parked),
             "look at `memtide outbox list --parked`, mend the cause, then `memtide outbox retry --all`",
+        ));
+    }
+    let is_push_only = link.is_some_and(|link| link.mode == LinkMode::Shadow);
+    if counts.conflicts > 0 && is_push_only {
+        problems.push(problem(
+            "conflict",
+            format!(
+                "{} changes were not uploaded: others changed the same memories in the cloud",
+                counts.conflicts
+            ),
+            "look at `memtide outbox list`; `memtide outbox retry ID` tries one again",
         ));
     }
     // A quota that is used up comes back by itself, as a network does.

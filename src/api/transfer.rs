@@ -1,13 +1,15 @@
 //! `GET /v1/export` and `POST /v1/import`: records page by page, as `memtide export` writes them.
 
 use super::body::Body;
+use super::doors::Doors;
 use super::error::ApiError;
-use super::routes::query_pairs;
-use super::server::Doors;
+use super::query::query_pairs;
 use super::wire::VersionJson;
 use crate::clock::Micros;
-use crate::model::draft::Text;
+use crate::model::draft::{Text, check_tags};
 use crate::model::id::{BodyHash, MemoryId};
+use crate::model::stamp::Stamp;
+use crate::model::state::State as Registers;
 use crate::model::state_text;
 use crate::store::Version;
 use crate::store::transfer::{self, Absorbed, Record};
@@ -20,6 +22,8 @@ use serde_json::Value;
 const FORM: u32 = 1;
 /// Records of one page.
 const PAGE_RECORDS: usize = 500;
+/// Numbers of versions stay below this, so that there is always a next one.
+const VERSION_MAX: i64 = 1 << 40;
 /// Bytes of text of one page, roughly.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -72,14 +76,13 @@ pub(super) async fn export(
     State(doors): State<Doors>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<ExportAnswer>, ApiError> {
-    let after = query_pairs(query.as_deref().unwrap_or_default())
+    let after = query_pairs(query.as_deref().unwrap_or_default())?
         .into_iter()
         .find(|(key, _)| key == "after")
         .map_or(Ok(0), |(_, value)| value.parse::<i64>())
-        .map_err(|_| ApiError::bad_request("after is not a number"))?;
+        .map_err(|_| ApiError::bad_parameter("after is not a number"))?;
     let (records, next) = doors
         .service
-        .store()
         .read(move |read| transfer::page(read, after, PAGE_RECORDS, PAGE_BYTES))
         .await?;
     Ok(Json(ExportAnswer { records: records.into_iter().map(RecordJson::from).collect(), next }))
@@ -124,7 +127,10 @@ impl From<Record> for RecordJson {
 fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
     let bad = |what: &str| {
         let id: String = record.id.chars().take(80).collect();
-        ApiError::bad_request(format!("the record {id:?} {what}"))
+        ApiError::bad(
+            format!("the record {id:?} {what}"),
+            "export it anew; nothing of this page was taken",
+        )
     };
     if record.memtide != FORM {
         return Err(bad(&format!("has form {}, this memtide reads {FORM}", record.memtide)));
@@ -138,6 +144,15 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
         Text::check(content.clone(), text_limit)?;
     } else if state.is_alive() {
         return Err(bad("is alive and has no text"));
+    }
+    check_registers(&state).map_err(&bad)?;
+    let tags: Vec<String> = state.live_tags().into_iter().map(str::to_owned).collect();
+    if check_tags(&tags)?.iter().ne(tags.iter()) {
+        return Err(bad("has tags that are not normalised"));
+    }
+    let numbers = || record.history.iter().map(|version| version.version);
+    if !numbers().is_sorted_by(|a, b| a < b) || numbers().any(|n| !(1..VERSION_MAX).contains(&n)) {
+        return Err(bad("has versions that are not numbered upwards from 1"));
     }
     let mut versions = Vec::with_capacity(record.history.len());
     for version in &record.history {
@@ -154,4 +169,16 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
         });
     }
     Ok(Record { id, state, content: record.content, versions })
+}
+
+/// What the rest of the store relies on and a damaged file may break.
+fn check_registers(state: &Registers) -> Result<(), &'static str> {
+    let mut values = state.metadata.values().filter_map(|register| register.value.as_deref());
+    if !values.all(|value| serde_json::from_str::<Value>(value).is_ok()) {
+        return Err("has metadata that is no JSON");
+    }
+    if state.newest().ms >= Stamp::MS_MAX {
+        return Err("has a stamp that leaves no room for a later one");
+    }
+    Ok(())
 }

@@ -6,9 +6,10 @@ use super::output;
 use clap::CommandFactory as _;
 use std::process::ExitCode;
 
-#[expect(clippy::unnecessary_wraps, reason = "every subcommand has this shape")]
 pub(super) fn completions(args: &args::Completions) -> Result<ExitCode, Failure> {
-    clap_complete::generate(args.shell, &mut Args::command(), "memtide", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Args::command(), "memtide", &mut script);
+    output::line(String::from_utf8_lossy(&script).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 

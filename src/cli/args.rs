@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -15,14 +16,17 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Heading, in the help, of what every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Options of every command.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Global {
     /// Folder of the database (default: `MEMTIDE_DATA_DIR`, else the system's data folder)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = EVERYWHERE)]
     pub data_dir: Option<PathBuf>,
     /// Don't start a daemon when none runs
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub no_spawn: bool,
 }
 
@@ -199,8 +203,8 @@ pub struct Search {
     /// How many, 1 to 100
     #[arg(short = 'n', long = "limit", value_name = "N", allow_negative_numbers = true)]
     pub n: Option<i64>,
-    /// hybrid, semantic, keyword or exact
-    #[arg(long)]
+    /// What ranks: meaning and words, meaning, words, or a substring
+    #[arg(long, value_parser = ["hybrid", "semantic", "keyword", "exact"])]
     pub mode: Option<String>,
     /// Which memories.
     #[command(flatten)]
@@ -214,6 +218,7 @@ pub struct Search {
 #[derive(Debug, Clone, clap::Args)]
 pub struct OneId {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// Print JSON
     #[arg(long)]
@@ -227,10 +232,10 @@ pub struct List {
     #[command(flatten)]
     pub filter: Filter,
     /// Which page, from 1
-    #[arg(long, default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 1, value_name = "N", allow_negative_numbers = true)]
     pub page: i64,
     /// Memories on a page, 1 to 100
-    #[arg(long, default_value_t = 20, allow_negative_numbers = true)]
+    #[arg(long, default_value_t = 20, value_name = "N", allow_negative_numbers = true)]
     pub page_size: i64,
     /// Print JSON
     #[arg(long)]
@@ -241,6 +246,7 @@ pub struct List {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Update {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// A new text: makes the memory that replaces this one
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -285,6 +291,7 @@ pub struct Delete {
 #[derive(Debug, Clone, clap::Args)]
 pub struct Restore {
     /// The id, or its start
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub id: String,
     /// Which version, as `history` numbers them
     #[arg(long, value_name = "N")]

@@ -2,6 +2,9 @@
 
 use crate::api::client::ClientError;
 use crate::api::client::launch::LaunchError;
+use crate::daemon::lock::LockError;
+use crate::embed::pull::PullError;
+use crate::store::error::StoreError;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -85,19 +88,52 @@ impl From<ClientError> for Failure {
 
 impl From<LaunchError> for Failure {
     fn from(error: LaunchError) -> Self {
-        Self::new(error).with_hint("run `memtide daemon` to see what it says")
+        let failure = Self::new(&error);
+        match error {
+            LaunchError::Died { hint: Some(hint), .. } => failure.with_hint(hint),
+            LaunchError::Died { said: Some(_), .. } => failure,
+            LaunchError::Died { .. } | LaunchError::Spawn(_) | LaunchError::Late(_) => {
+                failure.with_hint("run `memtide daemon` to see what it says")
+            }
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(format!("{error:#}"))
+        let failure = Self::new(format!("{error:#}"));
+        if let Some(error) = error.downcast_ref::<StoreError>() {
+            return failure.with_hint(error.hint());
+        }
+        match error.downcast_ref::<LockError>() {
+            Some(LockError::Held(_)) => {
+                failure.with_hint("it serves every client; stop it with `memtide down`")
+            }
+            _ => failure,
+        }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(error)
+    }
+}
+
+/// What every source said, on a line of its own; several files may have met the same fault.
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Self {
+        let PullError::Undelivered { files, reasons, folder } = &error else {
+            return Self::new(&error);
+        };
+        let mut message = format!("no source delivered {files}");
+        for reason in reasons {
+            message.push_str(&format!("\n  {reason}"));
+        }
+        Self::new(message).with_hint(format!(
+            "get these files on another machine and run `memtide model pull --from DIR`, which puts them into {}",
+            folder.display()
+        ))
     }
 }
 
@@ -114,7 +150,6 @@ macro_rules! failure_from {
 failure_from!(
     crate::config::error::ConfigError,
     crate::config::error::PathError,
-    crate::embed::pull::PullError,
     crate::embed::assets::FolderError,
     crate::secrets::SecretError,
     serde_json::Error

@@ -19,8 +19,8 @@ pub(super) fn run(session: &Session, args: &args::OneId) -> Result<ExitCode, Fai
     for version in &answer.versions {
         let text = output::preview(&version.content);
         let (number, at, cause) = (version.version, &version.replaced_at, &version.cause);
-        let tags = output::printable(&version.tags.join(", "));
-        output::line(&format!("{number:>4}  {at}  {cause:<7}  {text}  [{tags}]"))?;
+        let tags = output::tags(&version.tags);
+        output::line(&format!("{number:>4}  {at}  {cause:<7}  {text}{tags}"))?;
     }
     if answer.versions.is_empty() {
         output::note("no earlier version");

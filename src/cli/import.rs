@@ -53,12 +53,12 @@ fn read_all(
                 format!("{} memories before it are imported; repeating is harmless", total(&sum)),
             )
         })?;
-        records.push(record);
-        bytes += line.len();
-        if records.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
+        if records.len() >= BATCH_RECORDS || bytes + line.len() > BATCH_BYTES {
             add(&mut sum, &send(session, client, std::mem::take(&mut records))?);
             bytes = 0;
         }
+        records.push(record);
+        bytes += line.len();
     }
     if !records.is_empty() {
         add(&mut sum, &send(session, client, records)?);

@@ -35,7 +35,11 @@ pub(super) fn run(session: &Session, args: &args::List) -> Result<ExitCode, Fail
         output::line(&output::memory_line(memory))?;
     }
     let shown = answer.memories.len();
-    output::note(&format!("{shown} of {}, page {}", answer.total, answer.page));
+    if answer.total == 0 {
+        output::note("no memories");
+    } else {
+        output::note(&format!("{shown} of {}, page {}", answer.total, answer.page));
+    }
     if answer.has_more {
         output::note(&format!("more: --page {}", answer.page + 1));
     }

@@ -49,7 +49,16 @@ fn parse_then_run() -> ExitCode {
         Ok(args) => args,
         Err(error) => return exit::usage(&error),
     };
-    let outcome = Session::open(&args.global).and_then(|session| run(&session, args.command));
+    let outcome = match args.command {
+        // Packages are made where there is no home folder.
+        Command::Completions(args) => about::completions(&args),
+        Command::Man => about::man(),
+        // What helps out of a broken config file must not need it.
+        Command::Down | Command::Status(_) | Command::Config(args::Config::Path) => {
+            Session::open_leniently(&args.global).and_then(|session| run(&session, args.command))
+        }
+        command => Session::open(&args.global).and_then(|session| run(&session, command)),
+    };
     match outcome {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -29,8 +29,11 @@ pub(super) fn run(session: &Session, command: args::Outbox) -> Result<ExitCode, 
                 session.block_on(client.post("/v1/outbox/retry", &request))?;
             if args.json {
                 output::json(&answer)?;
+            } else if answer.retried == 0 {
+                output::note("no parked duty was found");
             } else {
-                output::note(&format!("{} parked duties put back", answer.retried));
+                let duties = output::counted(answer.retried, "parked duty", "parked duties");
+                output::note(&format!("{duties} put back"));
             }
         }
     }

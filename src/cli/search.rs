@@ -27,11 +27,13 @@ pub(super) fn run(session: &Session, args: args::Search) -> Result<ExitCode, Fai
     if answer.hits.is_empty() {
         output::note("nothing found");
     }
-    if answer.mode == "keyword" && request.mode.as_deref().unwrap_or("hybrid") == "hybrid" {
+    let asked = request.mode.as_deref().unwrap_or(&session.settings().search.default_mode);
+    let n_waiting = answer.freshness.pending_embeddings;
+    if answer.mode == "keyword" && asked == "hybrid" {
         output::note("the model isn't ready: found by words only (see `memtide status`)");
-    } else if answer.freshness.pending_embeddings > 0 {
-        let n = answer.freshness.pending_embeddings;
-        output::note(&format!("{n} memories have no vector yet and are found by words only"));
+    } else if n_waiting > 0 && matches!(asked, "hybrid" | "semantic") {
+        let waiting = output::counted(n_waiting, "memory waits", "memories wait");
+        output::note(&format!("{waiting} for a vector: found by words only until then"));
     }
     Ok(ExitCode::SUCCESS)
 }

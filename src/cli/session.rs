@@ -2,6 +2,7 @@
 
 use super::args::Global;
 use super::failure::Failure;
+use super::output;
 use crate::api::client::launch::Launch;
 use crate::api::client::{Client, launch};
 use crate::config::paths::Paths;
@@ -71,9 +72,25 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn open(global: &Global) -> Result<Self, Failure> {
-        let env = &process_env;
-        let paths = Paths::locate(env, global.data_dir.as_deref())?;
-        let config = Config::load(&paths.config_file, env, &[])?;
+        let paths = Paths::locate(&process_env, global.data_dir.as_deref())?;
+        let config = Config::load(&paths.config_file, &process_env, &[])?;
+        Self::with(global, paths, config)
+    }
+
+    /// The same for a command that needs no setting: a fault of the config file is only mentioned.
+    pub(super) fn open_leniently(global: &Global) -> Result<Self, Failure> {
+        let paths = Paths::locate(&process_env, global.data_dir.as_deref())?;
+        let config = match Config::load(&paths.config_file, &process_env, &[]) {
+            Ok(config) => config,
+            Err(error) => {
+                output::note(&format!("no daemon starts with these settings: {error}"));
+                Config::defaults()?
+            }
+        };
+        Self::with(global, paths, config)
+    }
+
+    fn with(global: &Global, paths: Paths, config: Config) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { global: global.clone(), paths, config, runtime })
     }

@@ -19,15 +19,14 @@ pub(super) fn run(session: &Session, args: &args::Status) -> Result<ExitCode, Fa
             Err(failure) => return Err(failure),
         };
         let status: StatusJson = session.block_on(client.get("/v1/status"))?;
-        if args.json {
-            output::json(&status)?;
-        } else {
-            output::line(&text(&status))?;
-        }
-        if !args.watch {
+        let shown = if args.json { serde_json::to_string(&status)? } else { text(&status) };
+        let is_read = output::line_to_reader(&shown)?;
+        if !args.watch || !is_read {
             return Ok(ExitCode::SUCCESS);
         }
-        output::line("")?;
+        if !args.json {
+            output::line("")?;
+        }
         session.pause(WATCH_EVERY);
     }
 }
@@ -93,15 +92,27 @@ pub(super) fn text(status: &StatusJson) -> String {
     lines.push(replication(status));
     let daemon = &status.daemon;
     lines.push(format!(
-        "daemon       pid {}, up {}, {} resident, started by {}",
+        "daemon       {}, pid {}, up {}, {} resident, started by {}",
+        status.version,
         daemon.pid,
         duration(daemon.uptime_s),
         megabytes(daemon.rss_bytes),
         daemon.started_by
     ));
+    if let Some(remark) = other_version(&status.version) {
+        lines.push(format!("             {remark}"));
+    }
     lines.push(format!("database     {}", store.path));
     lines.push(format!("socket       {}", daemon.socket));
     lines.join("\n")
+}
+
+/// A daemon that goes on running after an update is another program than the one on the disk.
+fn other_version(daemon: &str) -> Option<String> {
+    let own = env!("CARGO_PKG_VERSION");
+    (daemon != own).then(|| {
+        format!("this command is {own}: restart the daemon with `memtide down` and `memtide up`")
+    })
 }
 
 fn replication(status: &StatusJson) -> String {
@@ -111,10 +122,12 @@ fn replication(status: &StatusJson) -> String {
     }
     let outbox = &replication.outbox;
     let mut line = format!("cloud        {}, {}", replication.mode, replication.state);
-    if outbox.pending == 0 {
+    let is_complete = outbox.pending + outbox.parked + outbox.waiting_for_embedding == 0;
+    if is_complete {
         line.push_str(", everything is there");
-    } else {
-        line.push_str(&format!(", {} duties pending", outbox.pending));
+    } else if outbox.pending > 0 {
+        let pending = output::counted(outbox.pending, "duty", "duties");
+        line.push_str(&format!(", {pending} pending"));
     }
     for (n, what) in [
         (outbox.parked, "parked"),
@@ -138,5 +151,16 @@ fn duration(seconds: u64) -> String {
         60..3600 => format!("{} min", seconds / 60),
         3600..86400 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_of_another_version_is_told() {
+        assert_eq!(other_version(env!("CARGO_PKG_VERSION")), None);
+        assert!(other_version("0.0.9").unwrap().contains("`memtide down`"));
     }
 }

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::output;
 use super::session::Session;
 use crate::api::wire::{StoreAnswer, StoreRequest};
+use crate::model::draft::TEXT_MAX_BYTES;
 use serde_json::{Map, Value};
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -42,7 +43,11 @@ pub(super) fn run(session: &Session, args: args::Store) -> Result<ExitCode, Fail
 /// A trailing line end belongs to the shell, not to the text.
 fn read_input() -> Result<String, Failure> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(INPUT_MAX_BYTES).read_to_end(&mut bytes)?;
+    std::io::stdin().lock().take(INPUT_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > INPUT_MAX_BYTES {
+        return Err(Failure::new(format!("the text has more than {INPUT_MAX_BYTES} bytes"))
+            .with_hint(format!("store it in parts of at most {TEXT_MAX_BYTES} bytes")));
+    }
     let mut text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::new(format!("the text is not valid UTF-8 at byte {at}"))
@@ -63,10 +68,11 @@ pub(super) fn entries(given: &[String], null_removes: bool) -> Result<Map<String
     given
         .iter()
         .map(|entry| {
-            let (key, value) = entry
-                .split_once('=')
-                .filter(|(key, _)| !key.is_empty())
-                .ok_or_else(|| Failure::usage(format!("--meta {entry:?} is no KEY=VALUE")))?;
+            let (key, value) =
+                entry.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+                    Failure::usage(format!("--meta {entry:?} is no KEY=VALUE"))
+                        .with_hint("write it as in `--meta env=staging`")
+                })?;
             let value = if value.is_empty() && null_removes {
                 Value::Null
             } else {

@@ -17,10 +17,18 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 
 pub(super) fn run(session: &Session, args: &args::Up) -> Result<ExitCode, Failure> {
+    if session.global.no_spawn && session.launch("user")?.running().is_none() {
+        return Err(Failure::no_daemon(&session.paths.socket));
+    }
     session.paths.prepare()?;
-    if let Err(failure) = model::pull_missing(session, None) {
+    if !session.settings().embedding.is_fetched {
+        // A machine that must not download: what is here is used, and status tells what is missing.
+    } else if let Err(failure) = model::pull_missing(session, None) {
         // Without the model memtide still stores, and finds words.
         output::note(&format!("the model could not be fetched: {}", failure.message));
+        if let Some(hint) = failure.hint {
+            output::note(&format!("hint: {hint}"));
+        }
     }
     let (socket, is_new) = session.launch("user")?.ensure()?;
     let client = Client::new(socket, "cli", Duration::from_secs(30));
@@ -33,18 +41,35 @@ pub(super) fn run(session: &Session, args: &args::Up) -> Result<ExitCode, Failur
     output::line("")?;
     output::line(&status::text(&status))?;
     output::line("")?;
-    output::line("Connect a client:")?;
-    output::line(&format!("  Claude Code  claude mcp add --scope user memtide -- {}", program()))?;
-    output::line(&format!("  Codex        codex mcp add memtide -- {}", program()))?;
-    output::line("  Cursor       ~/.cursor/mcp.json")?;
-    output::line("  VS Code      .vscode/mcp.json, under \"servers\" instead of \"mcpServers\"")?;
-    let config = serde_json::to_string_pretty(&connect())?;
-    output::line(&format!("\n{config}"))?;
+    output::line(&instructions(&executable())?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn program() -> String {
-    format!("{} mcp", executable())
+/// How each client is told of `program`.
+fn instructions(program: &str) -> Result<String, Failure> {
+    let typed = quoted(program);
+    let code = json!({"name": "memtide", "command": program, "args": ["mcp"]}).to_string();
+    let config = serde_json::to_string_pretty(&connect_to(program))?;
+    Ok(format!(
+        "Connect a client:
+  Claude Code  claude mcp add --scope user memtide -- {typed} mcp
+  Codex        codex mcp add memtide -- {typed} mcp
+  VS Code      code --add-mcp {}
+  Cursor       put this into ~/.cursor/mcp.json (most other clients take the same):
+
+{config}",
+        quoted(&code)
+    ))
+}
+
+/// As a shell takes it.
+fn quoted(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn executable() -> String {
@@ -52,7 +77,11 @@ fn executable() -> String {
 }
 
 fn connect() -> Value {
-    json!({"mcpServers": {"memtide": {"command": executable(), "args": ["mcp"]}}})
+    connect_to(&executable())
+}
+
+fn connect_to(program: &str) -> Value {
+    json!({"mcpServers": {"memtide": {"command": program, "args": ["mcp"]}}})
 }
 
 /// The status once the model has loaded or has said that it can't.
@@ -94,4 +123,18 @@ pub(super) fn down(session: &Session) -> Result<ExitCode, Failure> {
         }
         Err(Failure::new("the daemon is still there; see its log"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_spaces_or_quotes_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("/usr/bin/memtide"), "/usr/bin/memtide");
+        assert_eq!(quoted("/my apps/it's"), "'/my apps/it'\\''s'");
+        let told = instructions("/my apps/memtide").unwrap();
+        assert!(told.contains("memtide -- '/my apps/memtide' mcp"), "{told}");
+        assert!(told.contains("\"command\": \"/my apps/memtide\""), "{told}");
+    }
 }

@@ -5,8 +5,9 @@ use super::lock::{Lock, LockError};
 use super::{resident, socket};
 use crate::api::PROTOCOL;
 use crate::api::client::lockfile::LockInfo;
+use crate::api::doors::DoorParts;
 use crate::api::routes::parse_mode;
-use crate::api::server::{self, DoorParts};
+use crate::api::server;
 use crate::clock::SharedClock;
 use crate::config::paths::Paths;
 use crate::config::settings::Settings;
@@ -27,10 +28,12 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Readers of the store.
 const N_READERS: usize = 3;
+/// Texts that are checked in one look, so that no reader is kept from others for long.
+const CHECKED_TEXTS: usize = 500;
 /// Time the background tasks have to end.
 const TASKS_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -72,6 +75,11 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         embedder,
         ready,
     } = options;
+    // At the limit of a file's size the system ends a process that doesn't listen for this; with a
+    // listener the write fails, as on a full disk.
+    let _listener = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+    // Watched from here on, so that a stop that comes with the readiness finds its way.
+    let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
     let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
@@ -110,7 +118,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         let embedder = service.embedder().clone();
         tasks.spawn(fetch::run(embedder, sources, note, shutdown.clone()));
     }
-    let watch = tokio::spawn(watch_for_stop(stopper.clone(), shutdown.clone(), store.clone()));
+    let watch =
+        tokio::spawn(watch_for_stop(signals, stopper.clone(), shutdown.clone(), store.clone()));
     lock.announce(&LockInfo {
         pid: std::process::id(),
         socket: paths.socket.clone(),
@@ -190,25 +199,39 @@ async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: 
     }
 }
 
-/// Looks over the database's structure once, beside the daily work.
+/// Looks over the database once, beside the daily work: its structure, then that each text is still the
+/// one that was stored.
 async fn check_file(service: Service) {
-    match service.store().read(stats::quick_check).await {
+    match service.read(stats::quick_check).await {
         Ok(faults) if faults.is_empty() => {}
         Ok(faults) => service.note_damage(&faults.join("; ")),
-        Err(StoreError::Closed) => {}
-        Err(error) => service.note_damage(&error.to_string()),
+        Err(error) => tracing::warn!(%error, "the database's structure was not checked"),
+    }
+    let mut after = 0;
+    loop {
+        let checked =
+            service.read(move |read| stats::altered_texts(read, after, CHECKED_TEXTS)).await;
+        match checked {
+            Ok((altered, last)) => {
+                for id in altered {
+                    service.note_damage(&format!("the text of memory {id} is not what was stored"));
+                }
+                let Some(last) = last else { return };
+                after = last;
+            }
+            Err(error) => return tracing::warn!(%error, "the texts were not checked"),
+        }
     }
 }
 
 /// First signal: drain. Second: straight to closing the store. A dead store stops the daemon too: it
 /// must not look alive.
-async fn watch_for_stop(stopper: Stopper, shutdown: Shutdown, store: Store) {
-    let (Ok(mut term), Ok(mut int)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals can't be watched; stop with `memtide down`");
-        return;
-    };
+async fn watch_for_stop(
+    [mut term, mut int]: [Signal; 2],
+    stopper: Stopper,
+    shutdown: Shutdown,
+    store: Store,
+) {
     let mut health = tokio::time::interval(Duration::from_secs(5));
     health.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {

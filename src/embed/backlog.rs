@@ -185,8 +185,15 @@ impl Backlog {
             match self.engine.take().map_or_else(|| open(&self.options, Purpose::Backlog), Ok) {
                 Ok(engine) => self.engine.insert(engine),
                 Err(error) => {
+                    let is_missing = error.is_missing();
+                    let state =
+                        if is_missing { EmbedderState::Missing } else { EmbedderState::Failed };
                     let error = one_line(&error);
                     tracing::warn!(error, "no model for the backlog");
+                    self.shared.status.send_modify(|status| {
+                        status.state = state;
+                        status.error = Some(error.clone());
+                    });
                     return batch
                         .give_up(EmbedError::not_ready(EmbedderState::Failed, Some(&error)));
                 }

@@ -9,7 +9,7 @@ use super::pull::{self, PullError, Pulled, Sources};
 use super::query_cache::{CACHED_QUERIES, QueryCache};
 use super::runtime;
 use super::status::{EmbedderState, EmbedderStatus};
-use super::worker::{Control, Query, Shared, Worker};
+use super::worker::{Control, Fresh, Query, Shared, Worker};
 use crate::model::space::{Space, UnitVector};
 use crossbeam_channel::{Sender, TrySendError, bounded, unbounded};
 use std::io;
@@ -22,6 +22,8 @@ use tokio::sync::{oneshot, watch};
 
 /// Queries that may wait before more are refused.
 const QUERIES_MAX: usize = 64;
+/// Young texts that may wait.
+const FRESH_MAX: usize = 8;
 /// Requests of the backlog that may wait before more are refused; each has many texts.
 const DOCUMENTS_MAX: usize = 4;
 
@@ -135,6 +137,7 @@ pub struct Embedder {
 struct Doors {
     control: Sender<Control>,
     queries: Sender<Query>,
+    fresh: Sender<Fresh>,
     orders: Sender<Order>,
     backlog: Sender<Documents>,
     options: Mutex<EmbedderOptions>,
@@ -177,9 +180,10 @@ impl Embedder {
         });
         let (control, control_inbox) = unbounded();
         let (queries, queries_inbox) = bounded(QUERIES_MAX);
+        let (fresh, fresh_inbox) = bounded(FRESH_MAX);
         let (orders, orders_inbox) = unbounded();
         let (backlog, backlog_inbox) = bounded(DOCUMENTS_MAX);
-        let worker = Worker::new(shared.clone(), control_inbox, queries_inbox);
+        let worker = Worker::new(shared.clone(), control_inbox, queries_inbox, fresh_inbox);
         let later = Backlog::new(shared.clone(), orders_inbox, backlog_inbox, options.clone());
         let threads = vec![
             thread::Builder::new().name("embed".to_owned()).spawn(|| worker.run())?,
@@ -188,6 +192,7 @@ impl Embedder {
         let doors = Doors {
             control,
             queries,
+            fresh,
             orders,
             backlog,
             options: Mutex::new(options.clone()),
@@ -210,6 +215,19 @@ impl Embedder {
         self.check_ready()?;
         let (reply, answer) = oneshot::channel();
         send(&self.doors.queries, Query { text: text.to_owned(), reply })?;
+        answer.await.unwrap_or(Err(EmbedError::Closed))
+    }
+
+    /// The vectors of a text that was written just now. It is done by the thread that answers queries, so
+    /// that it can be found at once; queries go first, but wait for it once it has begun. Give it short
+    /// texts only.
+    ///
+    /// # Errors
+    /// The model isn't loaded, or too many wait.
+    pub async fn fresh(&self, text: Arc<str>) -> Result<DocumentVectors, EmbedError> {
+        self.check_ready()?;
+        let (reply, answer) = oneshot::channel();
+        send(&self.doors.fresh, Fresh { text, reply })?;
         answer.await.unwrap_or(Err(EmbedError::Closed))
     }
 

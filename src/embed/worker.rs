@@ -1,10 +1,11 @@
 //! The thread `embed`: loads the model, says so in the status, and answers queries.
 
-use super::embedder::{EmbedError, EmbedderOptions, QueryVector};
-use super::engine::{Engine, LoadError, Purpose};
+use super::embedder::{DocumentVectors, EmbedError, EmbedderOptions, QueryVector};
+use super::engine::{Engine, LoadError, Purpose, TextError};
 use super::query_cache::QueryCache;
 use super::runtime;
 use super::status::{EmbedderState, EmbedderStatus, one_line};
+use crate::model::space::UnitVector;
 use crossbeam_channel::{Receiver, select};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicUsize;
@@ -60,17 +61,26 @@ pub(super) struct Query {
     pub(super) reply: oneshot::Sender<Result<QueryVector, EmbedError>>,
 }
 
+/// A text that was written just now, short enough to be done between two queries.
+#[derive(Debug)]
+pub(super) struct Fresh {
+    pub(super) text: Arc<str>,
+    pub(super) reply: oneshot::Sender<Result<DocumentVectors, EmbedError>>,
+}
+
 /// The state of the thread.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     control: Receiver<Control>,
     queries: Receiver<Query>,
+    fresh: Receiver<Fresh>,
     engine: Option<Engine>,
 }
 
 enum Event {
     Control(Control),
     Query(Query),
+    Fresh(Fresh),
     /// Every handle is gone.
     Abandoned,
 }
@@ -80,8 +90,9 @@ impl Worker {
         shared: Arc<Shared>,
         control: Receiver<Control>,
         queries: Receiver<Query>,
+        fresh: Receiver<Fresh>,
     ) -> Self {
-        Self { shared, control, queries, engine: None }
+        Self { shared, control, queries, fresh, engine: None }
     }
 
     /// Works until it is told to stop or every handle is gone.
@@ -96,6 +107,7 @@ impl Worker {
             Event::Control(Control::Stop) | Event::Abandoned => return ControlFlow::Break(()),
             Event::Control(Control::Load(options)) => self.load(&options),
             Event::Query(query) => self.answer(query),
+            Event::Fresh(fresh) => self.embed(fresh),
         }
         ControlFlow::Continue(())
     }
@@ -104,7 +116,12 @@ impl Worker {
         if let Ok(control) = self.control.try_recv() {
             return Event::Control(control);
         }
+        // Whoever searches waits; whoever stored has been answered already.
+        if let Ok(query) = self.queries.try_recv() {
+            return Event::Query(query);
+        }
         select! {
+            recv(self.fresh) -> got => got.map_or(Event::Abandoned, Event::Fresh),
             recv(self.control) -> got => got.map_or(Event::Abandoned, Event::Control),
             recv(self.queries) -> got => got.map_or(Event::Abandoned, Event::Query),
         }
@@ -135,6 +152,18 @@ impl Worker {
         self.shared.publish(status);
     }
 
+    fn embed(&mut self, fresh: Fresh) {
+        let answer = match &mut self.engine {
+            None => Err(self.shared.not_ready()),
+            Some(engine) => {
+                let texts = vec![vectors(engine, &fresh.text)];
+                Ok(DocumentVectors { space: engine.space(), texts })
+            }
+        };
+        // Whoever asked may have gone.
+        let _gone = fresh.reply.send(answer);
+    }
+
     fn answer(&mut self, query: Query) {
         if query.reply.is_closed() {
             return;
@@ -154,6 +183,12 @@ impl Worker {
         // Whoever asked may have gone.
         let _gone = query.reply.send(answer);
     }
+}
+
+/// Vectors of all windows of a text.
+fn vectors(engine: &mut Engine, text: &str) -> Result<Vec<UnitVector>, TextError> {
+    let windows = engine.windows(text)?;
+    windows.into_iter().map(|window| engine.embed(text.get(window).unwrap_or_default())).collect()
 }
 
 /// Loads what `options` name, and tries it once, so that the first text finds it warm.

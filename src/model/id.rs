@@ -65,7 +65,12 @@ pub struct BodyHash([u8; 32]);
 impl BodyHash {
     /// The hash of `content`, byte for byte.
     pub fn of(content: &str) -> Self {
-        Self(Sha256::digest(content.as_bytes()).into())
+        Self::of_bytes(content.as_bytes())
+    }
+
+    /// The hash of what should be a text.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
     }
 
     /// The first eight hex digits, enough to tell the versions of one memory apart in a key.

@@ -124,6 +124,12 @@ pub enum Refusal {
     /// A deletion without any filter.
     #[error("a deletion by filter needs a tag, a type or a time")]
     NoFilter,
+    /// A condition of a deletion that says nothing.
+    #[error("the {name} to delete by is empty")]
+    BlankCondition {
+        /// Which condition.
+        name: &'static str,
+    },
     /// An id or a prefix that is no hex.
     #[error("{text:?} is not an id: an id, or the start of one, is 4 to 64 hex digits")]
     BadId {
@@ -153,6 +159,7 @@ impl Refusal {
             Self::TimeReversed { .. } => "time_reversed",
             Self::NothingToChange => "nothing_to_change",
             Self::NoFilter => "no_filter",
+            Self::BlankCondition { .. } => "blank_condition",
             Self::BadId { .. } => "bad_id",
         }
     }
@@ -185,6 +192,7 @@ impl Refusal {
             Self::TimeReversed { .. } => "name the earlier time first",
             Self::NothingToChange => "give a new text, tags, a type or metadata",
             Self::NoFilter => "name the ids, or give a tag, a type, `after` or `before`",
+            Self::BlankCondition { .. } => "name it, or leave it out",
             Self::BadId { .. } => "copy the id from `memtide list` or from a search",
         }
     }

@@ -25,9 +25,10 @@ pub struct Stamp {
     pub device: DeviceId,
 }
 
-const MAX_MS: u64 = (1 << 48) - 1;
-
 impl Stamp {
+    /// The last millisecond that a stamp can tell.
+    pub const MS_MAX: u64 = (1 << 48) - 1;
+
     /// Number of characters of the text form.
     pub const TEXT_LEN: usize = 24;
 
@@ -36,13 +37,13 @@ impl Stamp {
     /// its author had seen, whatever the clocks say.
     pub fn next(now_ms: u64, device: DeviceId, last_own: Self, seen_in_row: Self) -> Self {
         let floor = last_own.max(seen_in_row);
-        let now_ms = now_ms.min(MAX_MS);
+        let now_ms = now_ms.min(Self::MS_MAX);
         if now_ms > floor.ms {
             return Self { ms: now_ms, counter: 0, device };
         }
         match floor.counter.checked_add(1) {
             Some(counter) => Self { ms: floor.ms, counter, device },
-            None => Self { ms: (floor.ms + 1).min(MAX_MS), counter: 0, device },
+            None => Self { ms: (floor.ms + 1).min(Self::MS_MAX), counter: 0, device },
         }
     }
 }
@@ -90,7 +91,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_stamp() -> impl Strategy<Value = Stamp> {
-        (0..=MAX_MS, any::<u16>(), any::<u32>()).prop_map(|(ms, counter, device)| Stamp {
+        (0..=Stamp::MS_MAX, any::<u16>(), any::<u32>()).prop_map(|(ms, counter, device)| Stamp {
             ms,
             counter,
             device: DeviceId(device),
@@ -106,9 +107,9 @@ mod tests {
 
         #[test]
         fn the_next_stamp_beats_all_it_has_seen(
-            now in 0..MAX_MS - 1, own in any_stamp(), row in any_stamp(), device in any::<u32>(),
+            now in 0..Stamp::MS_MAX - 1, own in any_stamp(), row in any_stamp(), device in any::<u32>(),
         ) {
-            prop_assume!(own.max(row).ms < MAX_MS);
+            prop_assume!(own.max(row).ms < Stamp::MS_MAX);
             let next = Stamp::next(now, DeviceId(device), own, row);
             prop_assert!(next > own && next > row && next.ms >= now);
         }

@@ -1,6 +1,7 @@
 //! Makes what a device needs in the account: database, side tables, vector index, bucket, whichever
 //! are missing. Nothing that exists is changed or deleted, and repeating it changes nothing.
 
+use super::ai;
 use super::cloudflare::Cloudflare;
 use super::contract::Contract;
 use super::d1::{self, D1, Database};
@@ -89,12 +90,7 @@ pub struct Provisioned {
 /// # Errors
 /// A request failed for another reason than that something doesn't exist.
 pub async fn inspect(remote: &Cloudflare, names: &Names) -> Result<Inventory, RemoteError> {
-    let database = match &names.database {
-        DatabaseName::Name(name) => d1::find(remote, name).await?,
-        DatabaseName::Id(id) => {
-            absent(D1::new(remote.clone(), id).describe().await, NO_SUCH_DATABASE)?
-        }
-    };
+    let database = find_database(remote, names).await?;
     let (schema, meta) = match &database {
         Some(database) => {
             let d1 = D1::new(remote.clone(), &database.uuid);
@@ -112,6 +108,55 @@ pub async fn inspect(remote: &Cloudflare, names: &Names) -> Result<Inventory, Re
     };
     let bucket = inspect_bucket(remote, names).await?;
     Ok(Inventory { database, schema, meta, index, vectors, bucket })
+}
+
+/// What is there of each product, as far as the token may look: what one product refuses hides nothing
+/// of the others.
+#[derive(Debug)]
+pub struct Looks {
+    /// The database's id.
+    pub database: Result<Option<String>, RemoteError>,
+    /// The index's name.
+    pub index: Result<Option<String>, RemoteError>,
+    /// The bucket.
+    pub bucket: Result<Bucket, RemoteError>,
+    /// The cloud model of the index's contract, if it has one and can be read.
+    pub model: Option<ai::Model>,
+}
+
+/// Looks at each product by itself. Changes nothing.
+pub async fn look(remote: &Cloudflare, names: &Names) -> Looks {
+    let database = find_database(remote, names).await.map(|found| found.map(|d| d.uuid));
+    let index = Vectorize::new(remote.clone(), &names.index).describe().await;
+    let model = match &database {
+        Ok(Some(uuid)) => cloud_model(&D1::new(remote.clone(), uuid)).await.ok().flatten(),
+        _ => None,
+    };
+    Looks {
+        database,
+        index: absent(index, NO_SUCH_INDEX).map(|found| found.map(|index| index.name)),
+        bucket: inspect_bucket(remote, names).await,
+        model,
+    }
+}
+
+async fn cloud_model(d1: &D1) -> Result<Option<ai::Model>, RemoteError> {
+    if !schema::inspect(d1).await?.has_side_tables() {
+        return Ok(None);
+    }
+    Ok(meta::read(d1).await?.and_then(|meta| meta.contract?.ai))
+}
+
+async fn find_database(
+    remote: &Cloudflare,
+    names: &Names,
+) -> Result<Option<Database>, RemoteError> {
+    match &names.database {
+        DatabaseName::Name(name) => d1::find(remote, name).await,
+        DatabaseName::Id(id) => {
+            absent(D1::new(remote.clone(), id).describe().await, NO_SUCH_DATABASE)
+        }
+    }
 }
 
 async fn inspect_bucket(remote: &Cloudflare, names: &Names) -> Result<Bucket, RemoteError> {

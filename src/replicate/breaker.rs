@@ -69,6 +69,9 @@ pub enum Admission {
     },
 }
 
+/// No gate is shut for longer: a quota comes back at midnight, UTC, with some jitter.
+const SHUT_MAX: Duration = Duration::from_hours(25);
+
 /// The gate before one product. Instants are microseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Breaker {
@@ -87,6 +90,8 @@ impl Breaker {
         match self.until {
             None => Admission::Open,
             Some(until) if until <= now.0 => Admission::Probe,
+            // Written under a clock that was set back since.
+            Some(until) if until > now.plus(SHUT_MAX).0 => Admission::Probe,
             Some(until) => Admission::Shut { until: Micros(until) },
         }
     }

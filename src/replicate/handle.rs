@@ -90,6 +90,11 @@ impl Shared {
         self.published.send_replace(Published { progress, served });
     }
 
+    /// Publishes what a pass that has just begun is about to do: nobody's request is served by it yet.
+    pub(super) fn publish_meanwhile(&self, progress: Progress) {
+        self.published.send_modify(|published| published.progress = progress);
+    }
+
     /// Publishes that nothing is sent, and why.
     pub(super) fn publish_still(
         &self,
@@ -271,11 +276,13 @@ impl ReplicatorHandle {
         let shared = &self.shared;
         let deadline = shared.clock.now().plus(timeout);
         let mut published = shared.published.subscribe();
-        let ticket = shared.ask(|asked| asked.hasten = true);
+        let mut ticket = shared.ask(|asked| asked.hasten = true);
+        let mut was_stuck = false;
         loop {
             let seen = published.borrow_and_update().clone();
             let counts = shared.store.read(outbox::counts).await?;
-            let unembedded = if makes_vectors() { counts.waiting_for_embedding } else { 0 };
+            let coming = counts.waiting_for_embedding.saturating_sub(counts.unembeddable);
+            let unembedded = if makes_vectors() { coming } else { 0 };
             let owed = counts.pending.saturating_sub(counts.conflicts);
             let is_served = seen.served >= ticket;
             // While it is syncing, the pass that finds nothing left is still to come.
@@ -284,8 +291,13 @@ impl ReplicatorHandle {
             let is_drained = is_served && is_at_rest && owed + unembedded == 0;
             let is_stuck = is_served && !is_drained && is_blocked(&seen.progress, owed, deadline);
             let now = shared.clock.now();
-            if is_drained || is_stuck || now >= deadline {
+            if is_drained || (is_stuck && was_stuck) || now >= deadline {
                 return Ok(Drained { is_drained, progress: self.progress(), counts });
+            }
+            if is_stuck {
+                // What was owed just now may be younger than the pass: another one has to agree.
+                ticket = shared.ask(|asked| asked.hasten = true);
+                was_stuck = true;
             }
             tokio::select! {
                 _ = published.changed() => {}

@@ -25,6 +25,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
+/// No duty is put off for longer: Retry-After counts up to an hour.
+const DEFER_MAX: Duration = Duration::from_mins(61);
+
 /// What one step did, and when the next one makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Step {
@@ -136,6 +139,8 @@ impl Replicator {
             self.gates.probe_at(shared.clock.now());
             shared.store.write(outbox::hasten).await?;
         }
+        let due = shared.store.read(next_due).await?;
+        shared.publish_meanwhile(progress(&session, due, shared.clock.now()));
         let tally = self.passes(&session).await?;
         let now = shared.clock.now();
         let due = if session.gates.foreign().is_some() {
@@ -144,12 +149,25 @@ impl Replicator {
             // Where there was something there may be more: the next pass looks.
             Due { d1: Some(now), ..Due::default() }
         } else {
-            shared.store.read(next_due).await?
+            self.next_due(now).await?
         };
         let progress = progress(&session, due, now);
         let next_at = progress.next_attempt_at();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
+    }
+
+    /// When duties fall due. What seems to be due too late was written under a clock that was set back
+    /// since, and is due now.
+    async fn next_due(&self, now: Micros) -> Result<Due, StoreError> {
+        let due = self.shared.store.read(next_due).await?;
+        let is_stranded = |at: Micros| at.since(now) > DEFER_MAX;
+        if ![due.r2, due.d1, due.vectorize].into_iter().flatten().any(is_stranded) {
+            return Ok(due);
+        }
+        tracing::warn!("the clock was set back: deferred duties are due at once");
+        self.shared.store.write(outbox::hasten).await?;
+        self.shared.store.read(next_due).await
     }
 
     /// The products fail independently, so none waits for another's deadline.

@@ -30,11 +30,6 @@ impl Backlog {
         self.wake.notify_one();
     }
 
-    /// Wakes the pump without a write.
-    pub(super) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
     /// Completes when there may be something to embed.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;

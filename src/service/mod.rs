@@ -8,9 +8,8 @@
 pub mod ask;
 pub mod backlog;
 pub mod event;
+pub mod health;
 pub mod pump;
-
-mod health;
 
 use crate::clock::{Micros, SharedClock};
 use crate::embed::embedder::Embedder;
@@ -19,15 +18,16 @@ use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
 use crate::model::memory::Memory;
 use crate::model::refusal::Refusal;
+use crate::model::space::{Space, UnitVector};
 use crate::store::error::StoreError;
 use crate::store::memory::{self, Stored};
 use crate::store::search::{self, Hit, Mode, Search};
 use crate::store::transfer::{self, Absorbed, Record};
-use crate::store::{Store, Version, vector};
+use crate::store::{Read, Store, Version, vector};
 use ask::{DeleteAsk, SearchAsk};
 use backlog::Backlog;
 use event::{Change, Events};
-use health::Health;
+use health::{Fault, Health};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -137,15 +137,31 @@ impl Service {
         Arc::clone(&self.replicate)
     }
 
-    /// Why writes can't be trusted to work at the moment, if so.
-    pub fn storage_fault(&self) -> Option<String> {
+    /// Why the storage can't be trusted at the moment, if so.
+    pub fn storage_fault(&self) -> Option<Fault> {
         self.health.fault()
     }
 
     /// Notes that the database file is damaged.
     pub fn note_damage(&self, what: &str) {
         tracing::error!(what, "the database file is damaged");
-        self.health.damaged(what);
+        self.health.observe_read(&StoreError::Corrupt(what.to_owned()));
+    }
+
+    /// Reads from the store, and remembers damage that is met.
+    ///
+    /// # Errors
+    /// What the job answers, or what the database refused.
+    pub async fn read<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Read<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let outcome = self.store.read(job).await;
+        if let Err(error) = &outcome {
+            self.health.observe_read(error);
+        }
+        outcome
     }
 
     /// Writes to the store, remembers whether the storage failed, and wakes those who follow up.
@@ -155,7 +171,7 @@ impl Service {
         F: FnMut(&mut crate::store::Write<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let outcome = self.store.write(job).await;
-        self.health.observe(outcome.as_ref().err());
+        self.health.observe_write(outcome.as_ref().err());
         if outcome.is_ok() {
             self.backlog.raise();
             self.replicate.notify_one();
@@ -181,7 +197,7 @@ impl Service {
     /// It names none or several.
     pub async fn resolve(&self, text: &str) -> Result<MemoryId, ServiceError> {
         let text = text.to_owned();
-        Ok(self.store.read(move |read| memory::resolve(read, &text)).await?)
+        Ok(self.read(move |read| memory::resolve(read, &text)).await?)
     }
 
     /// A live memory.
@@ -189,7 +205,7 @@ impl Service {
     /// # Errors
     /// There is none, or it is deleted.
     pub async fn get(&self, id: MemoryId) -> Result<Memory, ServiceError> {
-        let memory = self.store.read(move |read| memory::get(read, &id)).await?;
+        let memory = self.read(move |read| memory::get(read, &id)).await?;
         match memory.deleted_at {
             Some(deleted_at) => Err(ServiceError::Deleted { id, deleted_at }),
             None => Ok(memory),
@@ -236,10 +252,7 @@ impl Service {
                 ids
             }
             DeleteAsk::Matching { filter, dry_run: true } => {
-                return Ok(self
-                    .store
-                    .read(move |read| memory::ids_matching(read, &filter))
-                    .await?);
+                return Ok(self.read(move |read| memory::ids_matching(read, &filter)).await?);
             }
             DeleteAsk::Matching { filter, dry_run: false } => {
                 self.write(move |write| memory::delete_matching(write, &filter, &client)).await?
@@ -290,7 +303,7 @@ impl Service {
         page_size: usize,
     ) -> Result<(Vec<Memory>, u64), ServiceError> {
         let offset = page.saturating_sub(1).saturating_mul(page_size);
-        Ok(self.store.read(move |read| memory::list(read, &filter, page_size, offset)).await?)
+        Ok(self.read(move |read| memory::list(read, &filter, page_size, offset)).await?)
     }
 
     /// Every tag with its number of memories, most frequent first.
@@ -298,7 +311,7 @@ impl Service {
     /// # Errors
     /// The store refused.
     pub async fn tags(&self) -> Result<Vec<(String, u64)>, ServiceError> {
-        Ok(self.store.read(memory::tags).await?)
+        Ok(self.read(memory::tags).await?)
     }
 
     /// The versions of a memory that were replaced, oldest first.
@@ -306,7 +319,7 @@ impl Service {
     /// # Errors
     /// There is no such memory.
     pub async fn history(&self, id: MemoryId) -> Result<Vec<Version>, ServiceError> {
-        Ok(self.store.read(move |read| memory::versions(read, &id)).await?)
+        Ok(self.read(move |read| memory::versions(read, &id)).await?)
     }
 
     /// Searches. A hybrid search without a model ranks by words and says so; a semantic one is refused.
@@ -323,7 +336,6 @@ impl Service {
         let search =
             Search { query: ask.query, vector, mode, filter: ask.filter, limit: ask.limit };
         let (hits, pending_embeddings) = self
-            .store
             .read(move |read| Ok((search::run(read, &search)?, vector::n_waiting(read)?)))
             .await?;
         metrics::counter!("memtide_searches_total").increment(1);
@@ -339,12 +351,12 @@ impl Service {
     async fn query_vector(
         &self,
         ask: &SearchAsk,
-    ) -> Result<(Option<crate::model::space::UnitVector>, Mode), ServiceError> {
+    ) -> Result<(Option<(Space, UnitVector)>, Mode), ServiceError> {
         if matches!(ask.mode, Mode::Keyword | Mode::Exact) {
             return Ok((None, ask.mode));
         }
         match self.embedder.query(&ask.query).await {
-            Ok(found) => Ok((Some(found.vector), ask.mode)),
+            Ok(found) => Ok((Some((found.space, found.vector)), ask.mode)),
             Err(error) if ask.mode == Mode::Semantic => Err(ServiceError::Embedder {
                 message: error.to_string(),
                 hint:

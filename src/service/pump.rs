@@ -4,7 +4,8 @@
 //! still the memory's, so a pass that was overtaken by an edit does no harm and its duty stays.
 
 use super::Service;
-use crate::embed::status::EmbedderState;
+use crate::embed::embedder::{DocumentVectors, EmbedError};
+use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
 use crate::store::vector::{self, Embedded};
@@ -15,6 +16,10 @@ use std::time::Duration;
 const PASS_TEXTS: usize = 16;
 /// Bytes of text of one pass.
 const PASS_BYTES: usize = 256 << 10;
+/// With no more texts than this, and short ones, the writes are young: somebody may search for them now.
+const FRESH_TEXTS: usize = 8;
+/// Bytes of a short text: two windows of the default model at most, some 20 ms.
+const FRESH_BYTES: usize = 2 << 10;
 /// Pause after a pass that the store refused.
 const SETBACK: Duration = Duration::from_secs(5);
 
@@ -35,17 +40,28 @@ pub enum Pass {
 /// The store refused.
 pub async fn step(service: &Service) -> Result<Pass, StoreError> {
     let raised = service.backlog.raised();
-    let pending = service.store.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
+    let status = service.embedder.status();
+    if status.state == EmbedderState::Ready {
+        adopt_space(service, &status).await?;
+    }
+    let pending = service.read(|read| vector::pending(read, PASS_TEXTS, PASS_BYTES)).await?;
     if pending.is_empty() {
         service.backlog.settle(raised);
         return Ok(Pass::Done);
     }
-    let status = service.embedder.status();
     if status.state != EmbedderState::Ready {
         return Ok(Pass::NotReady);
     }
     let texts = pending.iter().map(|one| Arc::from(one.content.as_str())).collect();
-    let Ok(made) = service.embedder.documents(texts).await else {
+    let is_fresh = pending.len() <= FRESH_TEXTS
+        && pending.iter().all(|one| one.content.len() <= FRESH_BYTES)
+        && !status.paused;
+    let made = if is_fresh {
+        fresh(service, texts).await
+    } else {
+        service.embedder.documents(texts).await
+    };
+    let Ok(made) = made else {
         return Ok(Pass::NotReady);
     };
     let space = made.space;
@@ -58,14 +74,34 @@ pub async fn step(service: &Service) -> Result<Pass, StoreError> {
             outcome: outcome.map_err(|error| error.to_string()),
         })
         .collect();
-    service.store.write(move |write| vector::settle(write, &space, &embedded)).await?;
+    let settled = service.store.write(move |write| vector::settle(write, &space, &embedded)).await;
+    // A pass that wrote nothing proves nothing about the storage.
+    if !matches!(settled, Ok(0)) {
+        service.health.observe_write(settled.as_ref().err());
+    }
+    settled?;
     service.replicate.notify_one();
     Ok(Pass::Worked)
+}
+
+/// A few short texts, one after the other, by the session that is always loaded.
+async fn fresh(service: &Service, texts: Vec<Arc<str>>) -> Result<DocumentVectors, EmbedError> {
+    let mut made = DocumentVectors { space: service.embedder.status().space, texts: Vec::new() };
+    for text in texts {
+        let one = service.embedder.fresh(text).await?;
+        if one.space != made.space {
+            // The model was exchanged between two of them: all are made anew.
+            return Err(EmbedError::Closed);
+        }
+        made.texts.extend(one.texts);
+    }
+    Ok(made)
 }
 
 /// Embeds until the daemon stops.
 pub async fn run(service: Service, shutdown: Shutdown) {
     let mut states = service.embedder.watch();
+    retry_failed(&service).await;
     loop {
         let wait = match step(&service).await {
             Ok(Pass::Worked) => None,
@@ -88,7 +124,7 @@ pub async fn run(service: Service, shutdown: Shutdown) {
                 if changed.is_err() {
                     return;
                 }
-                adopt_space(&service).await;
+                retry_failed(&service).await;
             }
             () = service.clock.sleep(wait.min(Duration::from_secs(3600))) => {}
             () = shutdown.reached(Phase::Draining) => return,
@@ -96,24 +132,26 @@ pub async fn run(service: Service, shutdown: Shutdown) {
     }
 }
 
-/// Makes the space of a model that has become ready the one that the store searches.
-async fn adopt_space(service: &Service) {
-    let status = service.embedder.status();
-    if status.state != EmbedderState::Ready {
-        return;
+/// Makes the space of the ready model the one that the store searches.
+async fn adopt_space(service: &Service, status: &EmbedderStatus) -> Result<(), StoreError> {
+    let active = service.read(vector::active).await?;
+    if active.as_ref() == Some(&status.space) {
+        return Ok(());
     }
     let (space, dims) = (status.space.clone(), status.dims);
-    let adopted = service
-        .store
-        .write(move |write| {
-            vector::retry_failed(write)?;
-            vector::activate(write, &space, dims)
-        })
-        .await;
-    match adopted {
-        Ok(true) => tracing::info!(space = %status.space, "embedding space chosen"),
-        Ok(false) => {}
-        Err(error) => tracing::error!(%error, "embedding space not chosen"),
+    let adopted = service.store.write(move |write| vector::activate(write, &space, dims)).await;
+    service.health.observe_write(adopted.as_ref().err());
+    adopted?;
+    tracing::info!(space = %status.space, "embedding space chosen");
+    Ok(())
+}
+
+/// Lets texts that gave no vector be tried again, with a model that has just become ready.
+async fn retry_failed(service: &Service) {
+    if service.embedder.status().state != EmbedderState::Ready {
+        return;
     }
-    service.backlog.wake();
+    if let Err(error) = service.store.write(vector::retry_failed).await {
+        tracing::warn!(%error, "texts that gave no vector are not tried again");
+    }
 }

@@ -71,11 +71,12 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
          PRAGMA busy_timeout = 5000;",
     )?;
     conn.set_prepared_statement_cache_capacity(128);
+    // Before the tables: a kill in between would make the file look like somebody else's.
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     Migrations::from_slice(MIGRATIONS).to_latest(&mut conn).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from(err),
         other => StoreError::Corrupt(other.to_string()),
     })?;
-    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
     Ok(conn)
 }
 

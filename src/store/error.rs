@@ -63,6 +63,9 @@ pub enum StoreError {
     /// Input or output failed below SQLite.
     #[error("the database file can't be read or written: {0}")]
     Io(String),
+    /// A job panicked.
+    #[error("a defect of memtide stopped {0}")]
+    Panicked(&'static str),
     /// Any other answer of SQLite: a fault of memtide.
     #[error("the database refused: {0}")]
     Sqlite(rusqlite::Error),
@@ -71,6 +74,16 @@ pub enum StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
+        // The tables are strict: a value of another type or out of range is not what was written.
+        if matches!(
+            error,
+            rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..)
+        ) {
+            return Self::Corrupt(error.to_string());
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -82,6 +95,8 @@ impl From<rusqlite::Error> for StoreError {
                 | ErrorCode::ReadOnly
                 | ErrorCode::PermissionDenied,
             ) => Self::Io(error.to_string()),
+            // Only a closing store interrupts a read.
+            Some(ErrorCode::OperationInterrupted) => Self::Closed,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             _ => Self::Sqlite(error),
         }
@@ -91,6 +106,56 @@ impl From<rusqlite::Error> for StoreError {
 impl StoreError {
     /// Whether the fault lies in the file or the disk, so that no later write can be trusted to work.
     pub fn is_storage_fault(&self) -> bool {
-        matches!(self, Self::DiskFull | Self::Corrupt(_) | Self::Io(_) | Self::Closed)
+        matches!(self, Self::DiskFull | Self::Io(_) | Self::Closed) || self.is_damage()
+    }
+
+    /// Whether what is stored can't be read as it was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt(_) | Self::State(_))
+    }
+
+    /// The stable name of this error in the API and in `status`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.code(),
+            Self::NotFound(_) => "not_found",
+            Self::Ambiguous { .. } => "ambiguous_id",
+            Self::NoVersion { .. } => "no_version",
+            Self::ContentDropped(_) => "content_dropped",
+            Self::Busy => "busy",
+            Self::DiskFull => "disk_full",
+            Self::Corrupt(_) | Self::State(_) | Self::Foreign(_) => "database_damaged",
+            Self::Newer { .. } => "database_newer",
+            Self::Closed => "stopping",
+            Self::Io(_) => "database_unreachable",
+            Self::Panicked(_) | Self::Sqlite(_) => "internal",
+        }
+    }
+
+    /// What the person can do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.hint(),
+            Self::NotFound(_) => "look it up with `memtide list` or `memtide search`",
+            Self::Ambiguous { .. } => "give more digits of the id",
+            Self::NoVersion { .. } => "list the versions with `memtide history`",
+            Self::ContentDropped(_) => {
+                "a deleted memory's content is kept for a while only; store it again"
+            }
+            Self::Busy => "try again in a moment",
+            Self::DiskFull => "free some space and try again; reading goes on working",
+            Self::Corrupt(_) | Self::State(_) => {
+                "stop the daemon, copy the database file away, and restore an export or a backup"
+            }
+            Self::Foreign(_) => {
+                "move the file away, or choose another folder with MEMTIDE_DATA_DIR"
+            }
+            Self::Newer { .. } => "install the newer memtide again",
+            Self::Closed => "start it again with `memtide up`",
+            Self::Io(_) => {
+                "check the disk, its free space and quota, and the permissions of the data folder"
+            }
+            Self::Panicked(_) | Self::Sqlite(_) => "this is a defect of memtide; please report it",
+        }
     }
 }

@@ -88,6 +88,22 @@ pub(super) fn record_loser(
     insert(write, here.key, &version)
 }
 
+/// Keeps a version from elsewhere, as the newest one, unless it is kept already.
+pub(super) fn insert_missing(
+    write: &Write<'_>,
+    key: i64,
+    version: &Version,
+) -> Result<(), StoreError> {
+    let is_kept = write
+        .conn
+        .prepare_cached("SELECT 1 FROM history WHERE memory = ?1 AND at = ?2 AND content = ?3")?
+        .exists((key, version.at.0, &version.content))?;
+    if is_kept {
+        return Ok(());
+    }
+    insert(write, key, &Version { version: last(write, key)? + 1, ..version.clone() })
+}
+
 fn last(write: &Write<'_>, key: i64) -> Result<i64, StoreError> {
     Ok(write
         .conn

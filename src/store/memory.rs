@@ -259,6 +259,10 @@ pub fn restore(
     let stamp = write.stamp(state.newest());
     state.life = Register::new(stamp, true);
     state.superseded_by = Register::new(stamp, None);
+    if !before.state.is_alive() {
+        // A key of the bucket that may be swept is never used again.
+        state.text = Register::new(stamp, state.text.value);
+    }
     let mut content = before.content.clone();
     if let Some(number) = version {
         let old = history::one(write, before.key, number)?

@@ -37,6 +37,8 @@ mod select;
 mod writer;
 
 #[cfg(test)]
+mod full_disk_tests;
+#[cfg(test)]
 mod tests;
 
 pub use history::Version;

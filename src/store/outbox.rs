@@ -91,8 +91,13 @@ pub(super) fn raise(write: &Write<'_>, change: &Change<'_>) -> Result<(), StoreE
 
 /// The encoded size of a text that must go to the bucket; `None` if it may stay in the row.
 fn bucket_size(text: &str, inline_bytes: usize) -> Option<usize> {
-    let encoded =
-        text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\') || *b < 0x20).count();
+    // As JSON writes them: `\n` and the like take one more byte, other control characters `\u001b`.
+    let extra = |byte: u8| match byte {
+        b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 1,
+        0..0x20 => 5,
+        _ => 0,
+    };
+    let encoded = text.len() + text.bytes().map(extra).sum::<usize>();
     (text.len() > inline_bytes || encoded > ENCODED_MAX_BYTES).then_some(encoded)
 }
 
@@ -160,7 +165,7 @@ pub(super) fn enqueue_all(write: &mut Write<'_>) -> Result<u64, StoreError> {
     let Some(link) = write.link().cloned() else { return Ok(0) };
     let generation = write.generation();
     let now = write.now().0;
-    let inline = i64::try_from(link.inline_bytes.min(ENCODED_MAX_BYTES / 2)).unwrap_or(i64::MAX);
+    let inline = i64::try_from(link.inline_bytes.min(ENCODED_MAX_BYTES / 6)).unwrap_or(i64::MAX);
     let mut large: Vec<(i64, usize)> = Vec::new();
     {
         let mut statement = write.conn.prepare(
@@ -192,8 +197,7 @@ pub(super) fn enqueue_all(write: &mut Write<'_>) -> Result<u64, StoreError> {
             "{insert} SELECT m.key, 'vectorize', ?1,
                CASE WHEN ?3 AND p.memory IS NOT NULL THEN 'waiting_for_embedding' ELSE 'due' END,
                1, 0, ?2, ?2
-             FROM memory m LEFT JOIN pending_embedding p ON p.memory = m.key
-             WHERE m.deleted_at IS NULL AND m.superseded_by IS NULL"
+             FROM memory m LEFT JOIN pending_embedding p ON p.memory = m.key"
         ),
         (generation, now, link.is_local_space),
     )?;
@@ -388,9 +392,11 @@ pub fn await_vector(write: &mut Write<'_>, key: i64, generation: i64) -> Result<
 /// The database refused.
 pub fn hasten(write: &mut Write<'_>) -> Result<usize, StoreError> {
     let now = write.now().0;
-    Ok(write
-        .conn
-        .execute("UPDATE outbox SET due_at = ?1 WHERE state = 'due' AND due_at > ?1", [now])?)
+    Ok(write.conn.execute(
+        "UPDATE outbox SET due_at = ?1, since = min(since, ?1)
+             WHERE state = 'due' AND due_at > ?1",
+        [now],
+    )?)
 }
 
 /// Puts parked and conflicting duties back, of one memory or of all, and makes deferred ones due at once.
@@ -478,6 +484,8 @@ pub struct Counts {
     pub parked: u64,
     /// Vectors that don't exist yet.
     pub waiting_for_embedding: u64,
+    /// Those of them whose text gave no vector when it was tried.
+    pub unembeddable: u64,
     /// Refused because the cloud holds another state; part of `pending`.
     pub conflicts: u64,
     /// Since when the oldest pending duty is owed.
@@ -495,7 +503,7 @@ pub fn counts(read: &Read<'_>) -> Result<Counts, StoreError> {
         .conn
         .prepare_cached("SELECT product, state, count(*), min(since) FROM outbox GROUP BY 1, 2")?;
     let mut rows = statement.query([])?;
-    let mut counts = Counts::default();
+    let mut counts = Counts { unembeddable: n_unembeddable(read)?, ..Counts::default() };
     while let Some(row) = rows.next()? {
         let product = Product::parse(&row.get::<_, String>(0)?)?;
         let (state, n, since): (String, u64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
@@ -514,6 +522,17 @@ pub fn counts(read: &Read<'_>) -> Result<Counts, StoreError> {
         }
     }
     Ok(counts)
+}
+
+fn n_unembeddable(read: &Read<'_>) -> Result<u64, StoreError> {
+    Ok(read
+        .conn
+        .prepare_cached(
+            "SELECT count(*) FROM pending_embedding p JOIN outbox o ON o.memory = p.memory
+             WHERE p.error IS NOT NULL AND o.product = 'vectorize'
+               AND o.state = 'waiting_for_embedding'",
+        )?
+        .query_row([], |row| row.get(0))?)
 }
 
 /// Records where the cloud holds a memory's row.

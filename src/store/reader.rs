@@ -5,9 +5,10 @@ use super::error::StoreError;
 use super::mirror::Mirror;
 use super::writer::lock;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, InterruptHandle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -27,6 +28,8 @@ type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
 pub(super) struct Readers {
     inbox: Mutex<Option<Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    interrupts: Vec<InterruptHandle>,
+    is_closing: Arc<AtomicBool>,
 }
 
 impl Readers {
@@ -36,18 +39,21 @@ impl Readers {
         mirror: &Arc<Mirror>,
     ) -> Result<Self, StoreError> {
         let (inbox, jobs) = bounded::<Job>(INBOX);
-        let mut threads = Vec::new();
+        let (mut threads, mut interrupts) = (Vec::new(), Vec::new());
+        let is_closing = Arc::new(AtomicBool::new(false));
         for n in 0..n_readers.max(1) {
             let conn = connection::open_reader(path)?;
-            let jobs = jobs.clone();
+            interrupts.push(conn.get_interrupt_handle());
+            let (jobs, is_closing) = (jobs.clone(), Arc::clone(&is_closing));
             let mirror = Arc::clone(mirror);
             let thread = std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))
-                .spawn(move || run(&Read { conn: &conn, mirror: &mirror }, &jobs))
+                .spawn(move || run(&Read { conn: &conn, mirror: &mirror }, &jobs, &is_closing))
                 .map_err(|error| StoreError::Io(error.to_string()))?;
             threads.push(thread);
         }
-        Ok(Self { inbox: Mutex::new(Some(inbox)), threads: Mutex::new(threads) })
+        let (inbox, threads) = (Mutex::new(Some(inbox)), Mutex::new(threads));
+        Ok(Self { inbox, threads, interrupts, is_closing })
     }
 
     pub(super) fn submit<T, F>(
@@ -61,7 +67,7 @@ impl Readers {
         let (reply, answer) = oneshot::channel();
         let run = move |read: &Read<'_>| {
             let outcome = catch_unwind(AssertUnwindSafe(|| in_snapshot(read, job)))
-                .unwrap_or_else(|_| Err(StoreError::Corrupt("a read panicked".to_owned())));
+                .unwrap_or_else(|_| Err(StoreError::Panicked("a read")));
             // A caller that has gone away doesn't need its answer.
             let _gone = reply.send(outcome);
         };
@@ -78,8 +84,13 @@ impl Readers {
         !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
     }
 
+    /// Doesn't wait for long reads: nothing depends on them.
     pub(super) fn close(&self) {
         drop(lock(&self.inbox).take());
+        self.is_closing.store(true, Ordering::Release);
+        for interrupt in &self.interrupts {
+            interrupt.interrupt();
+        }
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reading thread of the store had died");
@@ -94,8 +105,12 @@ impl Drop for Readers {
     }
 }
 
-fn run(read: &Read<'_>, jobs: &Receiver<Job>) {
+/// Jobs that still wait when the store closes are dropped, which answers them.
+fn run(read: &Read<'_>, jobs: &Receiver<Job>, is_closing: &AtomicBool) {
     for job in jobs {
+        if is_closing.load(Ordering::Acquire) {
+            return;
+        }
         job(read);
     }
 }
@@ -111,5 +126,5 @@ fn in_snapshot<T>(
     if !conn.is_autocommit() {
         conn.prepare_cached("COMMIT")?.execute([])?;
     }
-    outcome.unwrap_or_else(|_| Err(StoreError::Corrupt("a read panicked".to_owned())))
+    outcome.unwrap_or_else(|_| Err(StoreError::Panicked("a read")))
 }

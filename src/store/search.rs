@@ -11,9 +11,10 @@ use super::memory;
 use super::nearest;
 use super::reader::Read;
 use super::select::Select;
+use super::vector;
 use crate::model::filter::Filter;
 use crate::model::memory::Memory;
-use crate::model::space::UnitVector;
+use crate::model::space::{Space, UnitVector};
 use rusqlite::types::Value;
 use std::collections::BTreeMap;
 
@@ -40,8 +41,9 @@ pub enum Mode {
 pub struct Search {
     /// The person's words.
     pub query: String,
-    /// The query's vector, for the modes that rank by meaning.
-    pub vector: Option<UnitVector>,
+    /// The query's vector and its space, for the modes that rank by meaning. Where another space is
+    /// active by now, it ranks nothing.
+    pub vector: Option<(Space, UnitVector)>,
     /// What ranks.
     pub mode: Mode,
     /// Which memories may be found.
@@ -79,11 +81,17 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     if search.mode == Mode::Exact {
         return exact(read, search);
     }
+    let active = vector::active(read)?;
+    let vector = search
+        .vector
+        .as_ref()
+        .filter(|(space, _)| active.as_ref() == Some(space))
+        .map(|(_, vector)| vector);
     let depth = (search.limit * 4).max(CANDIDATES_MIN);
     let words = Words::of(&search.query);
     let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
     if search.mode != Mode::Keyword
-        && let Some(vector) = &search.vector
+        && let Some(vector) = vector
     {
         for (key, cosine) in nearest::nearest(read, vector, depth, &search.filter)? {
             candidates.entry(key).or_default().cosine = Some(cosine);
@@ -97,7 +105,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         for (key, bm25) in keyword::ranked(read.conn, words, &search.filter, depth, needed)? {
             candidates.entry(key).or_default().bm25 = Some(bm25);
         }
-        if let (Mode::Hybrid, Some(vector)) = (search.mode, &search.vector) {
+        if let (Mode::Hybrid, Some(vector)) = (search.mode, vector) {
             let lacking: Vec<i64> =
                 candidates.iter().filter(|(_, c)| c.cosine.is_none()).map(|(k, _)| *k).collect();
             for (key, cosine) in nearest::cosines(read, vector, &lacking)? {

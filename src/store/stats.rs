@@ -2,9 +2,10 @@
 
 use super::error::StoreError;
 use super::reader::Read;
+use crate::model::id::BodyHash;
 
 /// Numbers of `status`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Live memories.
     pub memories: u64,
@@ -36,6 +37,38 @@ pub fn stats(read: &Read<'_>) -> Result<Stats, StoreError> {
         unembeddable,
         bytes: pages * page_size,
     })
+}
+
+/// Compares each text with the hash that was stored with it, for `limit` memories after the key `after`.
+/// Returns the ids of those that differ, and the last key looked at; `None` at the end.
+///
+/// # Errors
+/// The file can't be read at all.
+pub fn altered_texts(
+    read: &Read<'_>,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<String>, Option<i64>), StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "SELECT key, id, body, content FROM memory WHERE key > ?1 AND content IS NOT NULL
+         ORDER BY key LIMIT ?2",
+    )?;
+    let mut rows = statement.query((after, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+    let (mut altered, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        // Damaged bytes may be no text at all.
+        let content = row.get_ref(3)?.as_bytes().unwrap_or_default();
+        if BodyHash::of_bytes(content).to_string().as_bytes()
+            != row.get_ref(2)?.as_bytes().unwrap_or_default()
+        {
+            altered.push(
+                String::from_utf8_lossy(row.get_ref(1)?.as_bytes().unwrap_or_default())
+                    .into_owned(),
+            );
+        }
+    }
+    Ok((altered, last))
 }
 
 /// Checks the file's structure; an empty list means that it is sound.

@@ -62,7 +62,8 @@ pub fn page(
             content: row.get(3)?,
             versions: history::all(read, key)?,
         };
-        size += record.content.as_ref().map_or(0, String::len);
+        size += record.content.as_ref().map_or(0, String::len)
+            + record.versions.iter().map(|version| version.content.len()).sum::<usize>();
         records.push(record);
         last = Some(key);
         if size >= bytes {
@@ -93,6 +94,9 @@ pub fn absorb(write: &mut Write<'_>, record: &Record) -> Result<Absorbed, StoreE
     let is_incoming_text = merged.text.value == record.state.text.value;
     if !is_incoming_text && record.state.is_alive() {
         history::record_loser(write, &before, &record.state, record.content.as_deref())?;
+    }
+    for version in &record.versions {
+        history::insert_missing(write, before.key, version)?;
     }
     if merged == before.state {
         return Ok(Absorbed::Unchanged);

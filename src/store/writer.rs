@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 const INBOX: usize = 1024;
 /// Jobs that share one commit. Measured: 32 in a group cost a third of 32 commits, 128 gain little more.
 const GROUP: usize = 64;
+/// Time that a statement waits for another process's lock on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pages of WAL after which the writer checkpoints, once it has answered: 4 MiB.
 const CHECKPOINT_PAGES: i32 = 1000;
 /// Quiet time after which the WAL is truncated.
@@ -221,10 +223,7 @@ impl Owner {
                     self.checkpoint_if_long();
                     is_wal_empty = false;
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.checkpoint("TRUNCATE");
-                    is_wal_empty = true;
-                }
+                Err(RecvTimeoutError::Timeout) => is_wal_empty = self.checkpoint("TRUNCATE"),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -300,7 +299,7 @@ impl Owner {
             keep_versions: self.keep_versions,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| job.run(&mut write)))
-            .unwrap_or_else(|_| Err(StoreError::Corrupt("a job of the store panicked".to_owned())));
+            .unwrap_or_else(|_| Err(StoreError::Panicked("a write")));
         if outcome.is_err() {
             self.link = link_before;
             self.mirrored.truncate(n_mirrored);
@@ -332,10 +331,20 @@ impl Owner {
         }
     }
 
-    fn checkpoint(&self, mode: &str) {
-        let result = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
-        if let Err(error) = result {
-            tracing::warn!(%error, "checkpoint deferred");
+    /// Never waits for a reader: there is another quiet moment later. Tells whether all was copied.
+    fn checkpoint(&self, mode: &str) -> bool {
+        let result = self.conn.busy_timeout(Duration::ZERO).and_then(|()| {
+            self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+        });
+        let unset = self.conn.busy_timeout(BUSY_TIMEOUT);
+        match result.and_then(|busy| unset.map(|()| busy)) {
+            Ok(busy) => busy == 0,
+            Err(error) => {
+                tracing::warn!(%error, "checkpoint deferred");
+                false
+            }
         }
     }
 }

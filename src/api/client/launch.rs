@@ -16,6 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// Time a daemon has to become ready. It opens its database before that, not its model.
@@ -25,7 +26,7 @@ const BEATEN_WAIT: Duration = Duration::from_millis(500);
 /// Pause between two looks for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Stack of the thread that waits for a daemon's end.
+/// Stack of a thread that waits for a daemon's first word or its end.
 const REAPER_STACK_BYTES: usize = 64 << 10;
 
 /// How to reach the daemon, and how to start it.
@@ -52,19 +53,24 @@ pub enum LaunchError {
     #[error("the daemon could not be started: {0}")]
     Spawn(std::io::Error),
     /// It ended before it was ready.
-    #[error("the daemon ended while starting: {0}")]
-    Died(String),
+    #[error("the daemon ended while starting: {}", said.as_deref().unwrap_or("it said nothing"))]
+    Died {
+        /// What it said.
+        said: Option<String>,
+        /// What it said to do next.
+        hint: Option<String>,
+    },
     /// It doesn't become ready.
     #[error("the daemon isn't ready after {} s; its log is {}", READY_TIMEOUT.as_secs(), .0.display())]
     Late(PathBuf),
 }
 
 impl Launch {
-    /// The socket of a daemon that answers now.
+    /// The socket of this data folder's daemon, if it answers now. Only the lock file tells: whoever
+    /// listens elsewhere may serve another folder.
     pub fn running(&self) -> Option<PathBuf> {
-        let named = LockInfo::read(&self.lock_file).map(|info| info.socket);
-        let candidates = named.into_iter().chain([self.socket.clone()]);
-        candidates.into_iter().find(|socket| UnixStream::connect(socket).is_ok())
+        let socket = LockInfo::read(&self.lock_file)?.socket;
+        UnixStream::connect(&socket).is_ok().then_some(socket)
     }
 
     /// The socket of a daemon that answers, which is started if none does. Blocks until it is ready.
@@ -77,7 +83,7 @@ impl Launch {
             if let Some(socket) = self.running() {
                 return Ok((socket, false));
             }
-            if let Some(socket) = self.start()? {
+            if let Some(socket) = self.start(READY_TIMEOUT)? {
                 return Ok((socket, true));
             }
             // Who holds the lock is on its way up, or on its way down: then nobody else will serve.
@@ -89,11 +95,11 @@ impl Launch {
                 return Ok((socket, false));
             }
         }
-        Err(LaunchError::Late(self.log_file.clone()))
+        Err(self.late())
     }
 
     /// Starts a daemon and waits until it serves; `None` if another one holds the lock.
-    fn start(&self) -> Result<Option<PathBuf>, LaunchError> {
+    fn start(&self, timeout: Duration) -> Result<Option<PathBuf>, LaunchError> {
         let log = self.open_log().map_err(LaunchError::Spawn)?;
         let log_start = log.metadata().map_or(0, |meta| meta.len());
         let mut child = Command::new(&self.program)
@@ -108,17 +114,26 @@ impl Launch {
             .process_group(0)
             .spawn()
             .map_err(LaunchError::Spawn)?;
-        let said = first_line(&mut child);
+        let Ok(said) = first_line(&mut child, timeout) else {
+            // It may still come up, for the next who asks.
+            reap(child);
+            return Err(self.late());
+        };
         if said.as_deref() == Some(READY_LINE) {
             reap(child);
             let socket = self.running();
-            return socket.map(Some).ok_or(LaunchError::Late(self.log_file.clone()));
+            return socket.map(Some).ok_or_else(|| self.late());
         }
         let _status = child.wait();
         if said.as_deref() == Some(BEATEN_LINE) {
             return Ok(None);
         }
-        Err(LaunchError::Died(log_since(&self.log_file, log_start)))
+        let (said, hint) = last_words(&self.log_file, log_start);
+        Err(LaunchError::Died { said, hint })
+    }
+
+    fn late(&self) -> LaunchError {
+        LaunchError::Late(self.log_file.clone())
     }
 
     fn open_log(&self) -> std::io::Result<File> {
@@ -144,25 +159,40 @@ fn reap(mut child: Child) {
     }
 }
 
-/// Ends with the child at the latest: its death closes the pipe.
-fn first_line(child: &mut Child) -> Option<String> {
-    let mut line = String::new();
-    BufReader::new(child.stdout.take()?).read_line(&mut line).ok()?;
-    Some(line.trim_end().to_owned())
+/// What the child says first: nothing if it ends without a word. An error if it neither speaks nor ends.
+fn first_line(child: &mut Child, timeout: Duration) -> Result<Option<String>, ()> {
+    let Some(output) = child.stdout.take() else { return Ok(None) };
+    let (tell, told) = mpsc::channel();
+    // A pipe can't be read with a deadline. This thread ends when the child speaks or ends.
+    let reading = std::thread::Builder::new().name("daemon-listener".to_owned());
+    let started = reading.stack_size(REAPER_STACK_BYTES).spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::with_capacity(256, output).read_line(&mut line);
+        // Whoever asked may have stopped waiting.
+        let _unheard = tell.send(read.ok().map(|_| line.trim_end().to_owned()));
+    });
+    if let Err(error) = started {
+        tracing::debug!(%error, "nobody listens to the daemon");
+    }
+    told.recv_timeout(timeout).map_err(|_| ())
 }
 
-/// The last lines that the daemon wrote to its log since it was started.
-fn log_since(path: &Path, start: u64) -> String {
-    let mut text = String::new();
+/// The error and the hint that the daemon wrote to its log since it was started, or else its last line.
+fn last_words(path: &Path, start: u64) -> (Option<String>, Option<String>) {
+    let mut bytes = Vec::new();
     let read = File::open(path).and_then(|mut file| {
-        file.seek(SeekFrom::Start(start))?;
-        file.take(1 << 16).read_to_string(&mut text)
+        let end = file.metadata()?.len();
+        file.seek(SeekFrom::Start(start.max(end.saturating_sub(1 << 16))))?;
+        file.read_to_end(&mut bytes)
     });
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    match (read, lines.last()) {
-        (Ok(_), Some(last)) => (*last).to_owned(),
-        _ => format!("it said nothing; its log is {}", path.display()),
+    if read.is_err() {
+        return (None, None);
     }
+    let text = String::from_utf8_lossy(&bytes);
+    let marked = |mark: &str| text.lines().rev().find_map(|line| line.strip_prefix(mark));
+    let last = || text.lines().rfind(|line| !line.trim().is_empty());
+    let said = marked("error: ").or_else(last).map(str::to_owned);
+    (said, marked("hint: ").map(str::to_owned))
 }
 
 /// The status of the daemon behind `client`, checked for the protocol.
@@ -180,4 +210,47 @@ pub async fn hello(client: &Client) -> Result<Value, ClientError> {
         )));
     }
     Ok(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(folder: &Path, script: &str) -> Launch {
+        Launch {
+            lock_file: folder.join("lock"),
+            socket: folder.join("socket"),
+            log_file: folder.join("log"),
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            environment: vec![("FOLDER".into(), folder.into())],
+        }
+    }
+
+    #[test]
+    fn a_daemon_that_neither_serves_nor_ends_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let silent = launch(dir.path(), "read line < \"$FOLDER/pipe\"");
+        let error = silent.start(Duration::from_millis(1)).unwrap_err();
+        assert!(matches!(error, LaunchError::Late(_)), "{error}");
+        // It ends once somebody has opened the pipe.
+        drop(OpenOptions::new().write(true).open(&pipe).unwrap());
+    }
+
+    #[test]
+    fn the_last_words_of_a_daemon_are_its_error_and_its_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("log"), "error: of an earlier start\nhint: old\n").unwrap();
+        let words = |script: &str| match launch(dir.path(), script).ensure() {
+            Err(LaunchError::Died { said, hint }) => (said, hint),
+            other => panic!("{other:?}"),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(words("true"), (None, None));
+        assert_eq!(words("echo went wrong >&2"), (some("went wrong"), None));
+        let all = words("echo INFO >&2; echo error: no room >&2; echo hint: make some >&2");
+        assert_eq!(all, (some("no room"), some("make some")));
+    }
 }

@@ -5,9 +5,10 @@ use super::super::session::Session;
 use crate::clock::SystemClock;
 use crate::remote::budget::Budget;
 use crate::remote::cloudflare::Cloudflare;
-use crate::remote::error::RemoteError;
+use crate::remote::error::{Disposition, RemoteError};
 use crate::remote::http::HttpTransport;
 use crate::remote::provision::{DatabaseName, Names};
+use crate::replicate::linking::LinkRefusal;
 use secrecy::SecretString;
 use std::sync::Arc;
 
@@ -44,6 +45,24 @@ pub(super) fn names(session: &Session) -> Names {
 
 impl From<RemoteError> for Failure {
     fn from(error: RemoteError) -> Self {
-        Self::new(&error).with_hint(&error.hint)
+        Self::new(&error).with_hint(hint(&error))
+    }
+}
+
+impl From<LinkRefusal> for Failure {
+    fn from(refusal: LinkRefusal) -> Self {
+        match refusal {
+            LinkRefusal::Remote(error) => error.into(),
+            other => Self::new(other),
+        }
+    }
+}
+
+/// What the person can do. The daemon tries again by itself; a command that was typed doesn't.
+pub(super) fn hint(error: &RemoteError) -> String {
+    if matches!(error.disposition, Disposition::Retry | Disposition::RetryAfter(_)) {
+        "check the network connection, then repeat the command".to_owned()
+    } else {
+        error.hint.to_string()
     }
 }

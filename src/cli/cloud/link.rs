@@ -4,7 +4,7 @@ use super::super::failure::Failure;
 use super::super::session::Session;
 use super::super::{args, output};
 use super::{account, token};
-use crate::api::cloud::{LinkAnswer, LinkRequest, UnlinkAnswer};
+use crate::api::cloud::{LinkAnswer, LinkRequest, PauseAnswer, UnlinkAnswer};
 use crate::clock::{Clock as _, SystemClock};
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::provision::Names;
@@ -39,10 +39,12 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
         return Ok(ExitCode::FAILURE);
     }
     session.paths.prepare()?;
-    secrets::save(&session.paths.data_dir, &given)?;
     let client = session.client()?;
     let request = LinkRequest::new(link, args.adopt);
     let answer: LinkAnswer = session.block_on(client.post("/v1/cloud/link", &request))?;
+    // Only now: a refused link must not take the place of the token of the present one.
+    secrets::save(&session.paths.data_dir, &given)?;
+    let _resumed: PauseAnswer = session.block_on(client.post("/v1/cloud/resume", &json!({})))?;
     if args.json {
         output::json(&json!({
             "linked": true, "mode": answer.mode, "memories": answer.memories,
@@ -50,7 +52,8 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
             "bucket": link.bucket,
         }))?;
     } else {
-        output::line(&format!("linked ({}): {} memories to carry", answer.mode, answer.memories))?;
+        let memories = output::counted(answer.memories, "memory", "memories");
+        output::line(&format!("linked ({}): {memories} to carry", answer.mode))?;
         output::note("watch it with `memtide status`, wait for it with `memtide cloud sync`");
     }
     Ok(ExitCode::SUCCESS)
@@ -70,9 +73,9 @@ async fn plan(session: &Session, remote: &Cloudflare, names: Names) -> Result<Li
     match linking::prepare(remote, &names, &local, settings.clone()).await {
         Err(LinkRefusal::Missing { what: "R2 bucket", .. }) if cloudflare.r2_bucket.is_none() => {
             let names = Names { bucket: None, ..names };
-            linking::prepare(remote, &names, &local, settings).await.map_err(Failure::new)
+            Ok(linking::prepare(remote, &names, &local, settings).await?)
         }
-        other => other.map_err(Failure::new),
+        other => Ok(other?),
     }
 }
 

@@ -24,12 +24,14 @@ pub(super) fn run(session: &Session, args: &args::CloudSync) -> Result<ExitCode,
     } else if answer.drained {
         output::line("everything is in the cloud")?;
     } else {
-        output::line(&format!("{} duties are still pending: {}", answer.pending, answer.state))?;
+        let pending = output::counted(answer.pending, "duty", "duties");
+        output::line(&format!("{pending} still pending: {}", answer.state))?;
     }
     if answer.parked + answer.conflicts > 0 {
         output::note(&format!(
-            "{} duties are parked, {} in conflict: see `memtide outbox list`",
-            answer.parked, answer.conflicts
+            "{} parked, {} in conflict: see `memtide outbox list`",
+            output::counted(answer.parked, "duty", "duties"),
+            answer.conflicts
         ));
     }
     if let Some(message) = &answer.message {

@@ -39,7 +39,7 @@ pub(super) fn demanded(session: &Session, file: Option<&Path>) -> Result<SecretS
         return Ok(secrets::accept(&typed()?)?);
     }
     Err(Failure::new("no API token is known").with_hint(format!(
-        "create one in Cloudflare's dashboard with D1 Write, Vectorize Write, Workers AI Read and Workers R2 Storage Write, then set {TOKEN_VARIABLE} or give `--token-file -`"
+        "create one in Cloudflare's dashboard (My Profile, API Tokens) with D1 Write, Vectorize Write, Workers AI Read and Workers R2 Storage Write, then set {TOKEN_VARIABLE}, or keep it here with `memtide cloud link --token-file -`"
     )))
 }
 

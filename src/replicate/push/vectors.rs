@@ -118,7 +118,7 @@ impl Load {
         Ok(load)
     }
 
-    fn add(&mut self, source: &Source, duty: Duty, memory: Outgoing) {
+    fn add(&mut self, source: &Source, duty: Duty, mut memory: Outgoing) {
         let state = match state_text::read(&memory.state) {
             Ok(state) => state,
             Err(error) => {
@@ -129,6 +129,7 @@ impl Load {
         if !is_findable(&state) {
             self.deletes.push(Change { duty, id: memory.id, row: None });
         } else if !source.is_local {
+            memory.content = memory.content.map(|text| ai_text(&text).to_owned());
             self.texts.push(Unmade { duty, memory, state });
         } else if self.foreign_space.is_some() {
             self.foreign.push((memory.id, duty));

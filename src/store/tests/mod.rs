@@ -1,5 +1,8 @@
 //! What the store promises, on real files.
 
+mod duties;
+mod transfer;
+
 use super::error::StoreError;
 use super::link::{Link, LinkMode};
 use super::outbox::{self, Product, Setback};
@@ -10,22 +13,21 @@ use crate::clock::{Clock as _, ManualClock, Micros};
 use crate::model::draft::{Author, Draft, Patch};
 use crate::model::filter::Filter;
 use crate::model::id::MemoryId;
-use crate::model::refusal::Refusal;
 use crate::model::space::{Space, UnitVector};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-struct Fixture {
-    store: Store,
-    clock: ManualClock,
-    dir: TempDir,
+pub(super) struct Fixture {
+    pub(super) store: Store,
+    pub(super) clock: ManualClock,
+    pub(super) dir: TempDir,
 }
 
 const NOON: Micros = Micros(1_750_000_000_000_000);
 
-fn options(dir: &TempDir, machine: &str) -> StoreOptions {
+pub(super) fn options(dir: &TempDir, machine: &str) -> StoreOptions {
     StoreOptions {
         path: dir.path().join("memtide.db"),
         machine: machine.to_owned(),
@@ -35,14 +37,14 @@ fn options(dir: &TempDir, machine: &str) -> StoreOptions {
     }
 }
 
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let clock = ManualClock::at(NOON);
     let store = Store::open(&options(&dir, "here"), Arc::new(clock.clone())).unwrap();
     Fixture { store, clock, dir }
 }
 
-fn draft(content: &str, tags: &[&str]) -> Draft {
+pub(super) fn draft(content: &str, tags: &[&str]) -> Draft {
     let tags: Vec<String> = tags.iter().map(|t| (*t).to_owned()).collect();
     Draft::check(content.to_owned(), &tags, None, None, Author::default(), 1 << 20).unwrap()
 }
@@ -78,12 +80,12 @@ fn a_link(bucket: Option<&str>) -> Link {
 }
 
 impl Fixture {
-    async fn store(&self, content: &str, tags: &[&str]) -> memory::Stored {
+    pub(super) async fn store(&self, content: &str, tags: &[&str]) -> memory::Stored {
         let draft = draft(content, tags);
         self.store.write(move |w| memory::store(w, &draft)).await.unwrap()
     }
 
-    async fn get(&self, id: MemoryId) -> crate::model::memory::Memory {
+    pub(super) async fn get(&self, id: MemoryId) -> crate::model::memory::Memory {
         self.store.read(move |r| memory::get(r, &id)).await.unwrap()
     }
 
@@ -97,7 +99,7 @@ impl Fixture {
     }
 
     async fn search(&self, query: &str, mode: Mode, filter: Filter) -> Vec<search::Hit> {
-        let vector = (mode != Mode::Keyword).then(|| direction(0.0));
+        let vector = (mode != Mode::Keyword).then(|| (space(), direction(0.0)));
         let search = Search { query: query.to_owned(), vector, mode, filter, limit: 10 };
         self.store.read(move |r| search::run(r, &search)).await.unwrap()
     }
@@ -320,89 +322,6 @@ async fn several_windows_count_as_one_memory() {
 }
 
 #[tokio::test]
-async fn linking_makes_every_memory_a_duty_and_later_changes_coalesce() {
-    let f = fixture();
-    f.activate().await;
-    let id = f.store("before the link", &[]).await.id;
-    assert_eq!(f.counts().await, outbox::Counts::default(), "no duties without a link");
-    assert!(!f.get(id).await.synced);
-    assert_eq!(f.link(None).await, 1);
-    for n in 0..10 {
-        f.store("after the link", &[&format!("t{n}")]).await;
-    }
-    let counts = f.counts().await;
-    assert_eq!((counts.pending, counts.waiting_for_embedding), (2, 2));
-    f.embed_all(|_| 0.0).await;
-    let counts = f.counts().await;
-    assert_eq!((counts.pending, counts.waiting_for_embedding), (4, 0));
-    assert_eq!(counts.pending_by_product, [0, 2, 2]);
-}
-
-#[tokio::test]
-async fn a_change_during_a_send_keeps_the_duty() {
-    let f = fixture();
-    f.link(None).await;
-    let id = f.store("edit me", &[]).await.id;
-    let now = f.clock.now();
-    let duty = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap().remove(0);
-    f.store("edit me", &["meanwhile"]).await;
-    let (key, generation) = (duty.key, duty.generation);
-    let settle = move |w: &mut super::Write<'_>| outbox::settle(w, Product::D1, key, generation);
-    assert!(!f.store.write(settle).await.unwrap());
-    assert!(!f.get(id).await.synced);
-    let duty = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap().remove(0);
-    let (key, generation) = (duty.key, duty.generation);
-    let settle = move |w: &mut super::Write<'_>| outbox::settle(w, Product::D1, key, generation);
-    assert!(f.store.write(settle).await.unwrap());
-    assert!(f.get(id).await.synced);
-}
-
-#[tokio::test]
-async fn vectors_wait_for_rows_and_parked_duties_come_back_on_command() {
-    let f = fixture();
-    f.activate().await;
-    f.link(None).await;
-    let id = f.store("in order", &[]).await.id;
-    f.embed_all(|_| 0.0).await;
-    let now = f.clock.now();
-    let due = |product| f.store.read(move |r| outbox::due(r, product, now, 9));
-    assert!(due(Product::Vectorize).await.unwrap().is_empty(), "the row is not there yet");
-    let duty = due(Product::D1).await.unwrap().remove(0);
-    let (key, generation) = (duty.key, duty.generation);
-    f.store
-        .write(move |w| outbox::set_back(w, Product::D1, key, generation, &Setback::Park, "poison"))
-        .await
-        .unwrap();
-    assert_eq!(f.counts().await.parked, 1);
-    assert!(due(Product::D1).await.unwrap().is_empty());
-    assert_eq!(f.store.write(move |w| outbox::retry(w, Some(&id))).await.unwrap(), 1);
-    assert_eq!(due(Product::D1).await.unwrap().len(), 1);
-}
-
-#[tokio::test]
-async fn a_text_too_large_for_the_row_needs_a_bucket() {
-    let f = fixture();
-    f.link(None).await;
-    let quotes = draft(&"\"".repeat(600_000), &[]);
-    let refused = {
-        let quotes = quotes.clone();
-        f.store.write(move |w| memory::store(w, &quotes)).await
-    };
-    assert!(
-        matches!(refused, Err(StoreError::Refused(Refusal::NeedsBucket { actual: 1_200_000, .. }))),
-        "{refused:?}"
-    );
-    assert_eq!(f.store.read(stats::stats).await.unwrap().memories, 0, "nothing half-written");
-    f.link(Some("bucket")).await;
-    f.store.write(move |w| memory::store(w, &quotes)).await.unwrap();
-    let counts = f.counts().await;
-    assert_eq!(counts.pending_by_product[0], 1);
-    let now = f.clock.now();
-    let rows = f.store.read(move |r| outbox::due(r, Product::D1, now, 9)).await.unwrap();
-    assert!(rows.is_empty(), "the body goes first");
-}
-
-#[tokio::test]
 async fn one_failing_job_takes_nobody_of_its_group_with_it() {
     let f = fixture();
     let mut writes = Vec::new();
@@ -572,38 +491,41 @@ async fn a_switch_of_the_space_makes_everything_wait_for_new_vectors() {
 }
 
 #[tokio::test]
-async fn an_export_taken_in_elsewhere_is_the_same_and_twice_changes_nothing() {
-    use super::transfer::{self, Absorbed};
-    let (f, g) = (fixture(), fixture());
-    let kept = f.store("kept text", &["a"]).await.id;
-    f.store("Kept Text", &["b"]).await;
-    let dead = f.store("dead text", &["c"]).await.id;
-    f.store.write(move |w| memory::delete(w, &dead, "test")).await.unwrap();
-    let (records, next) = f.store.read(|r| transfer::page(r, 0, 500, 1 << 20)).await.unwrap();
-    assert_eq!((records.len(), next), (2, None));
-    let take_in = |records: Vec<transfer::Record>| {
-        g.store.write(move |w| {
-            records.iter().map(|r| transfer::absorb(w, r)).collect::<Result<Vec<_>, _>>()
-        })
+async fn a_query_of_another_space_ranks_nothing_by_meaning() {
+    let f = fixture();
+    f.activate().await;
+    f.store("the blue door", &[]).await;
+    f.embed_all(|_| 0.0).await;
+    let other = UnitVector::normalise(vec![1.0, 0.0, 0.0]).unwrap();
+    let search = Search {
+        query: "door".to_owned(),
+        vector: Some((Space::new("other", "1", "cls", 512, 3), other)),
+        mode: Mode::Hybrid,
+        filter: Filter::default(),
+        limit: 10,
     };
-    assert_eq!(take_in(records.clone()).await.unwrap(), [Absorbed::New, Absorbed::New]);
-    assert_eq!(take_in(records.clone()).await.unwrap(), [Absorbed::Unchanged, Absorbed::Unchanged]);
-    let (again, _) = g.store.read(|r| transfer::page(r, 0, 500, 1 << 20)).await.unwrap();
-    assert_eq!(again, records);
-    assert_eq!(g.get(kept).await.content, "Kept Text");
-    assert!(g.get(dead).await.deleted_at.is_some());
+    let hits = f.store.read(move |r| search::run(r, &search)).await.unwrap();
+    assert_eq!((hits.len(), hits[0].cosine), (1, None), "found by its words alone");
+}
 
-    // An old copy of what was deleted here later doesn't bring it back, and its text is kept.
-    f.clock.advance(Duration::from_secs(5));
-    let newer = f.store("KEPT TEXT", &[]).await.id;
-    f.store.write(move |w| memory::delete(w, &newer, "test")).await.unwrap();
-    let outcome = f
-        .store
-        .write(move |w| {
-            records.iter().map(|r| transfer::absorb(w, r)).collect::<Result<Vec<_>, _>>()
-        })
-        .await
-        .unwrap();
-    assert_eq!(outcome, [Absorbed::Unchanged, Absorbed::Unchanged]);
-    assert!(f.get(kept).await.deleted_at.is_some());
+#[tokio::test]
+async fn closing_does_not_wait_for_a_long_read() {
+    let f = fixture();
+    f.store("anything", &[]).await;
+    let store = f.store.clone();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let long = tokio::spawn(async move {
+        store
+            .read(move |read| {
+                begun.send(()).unwrap();
+                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                               SELECT count(*) FROM n";
+                Ok(read.conn.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            })
+            .await
+    });
+    begins.await.unwrap();
+    let store = f.store.clone();
+    tokio::task::spawn_blocking(move || store.close()).await.unwrap();
+    assert!(matches!(long.await.unwrap(), Err(StoreError::Closed)));
 }
