@@ -334,7 +334,7 @@ mod tests {
     fn the_text_shows_every_row() {
         let text = report().to_text();
         for part in
-            ["some-model", "2.000", "1000", "512", "| 12 |", "≤ 2.500", "≥ 600", "NO", "seed 7"]
+            ["some-model", "2.000", "1000", "512", " 12 |", "≤ 2.500", "≥ 600", "NO", "seed 7"]
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }

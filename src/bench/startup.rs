@@ -69,8 +69,18 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     daemon.stop().await?;
     started(&mut report, "front-end, from start to discovery, daemon up", &starts);
     if let Some(memory) = resident {
-        report.figure("front-end, mapped files, after a call", None, megabytes(memory.mapped), "MB");
-        report.at_most("front-end, anonymous, after a call", megabytes(memory.anonymous), 12.0, "MB");
+        report.figure(
+            "front-end, mapped files, after a call",
+            None,
+            megabytes(memory.mapped),
+            "MB",
+        );
+        report.at_most(
+            "front-end, anonymous, after a call",
+            megabytes(memory.anonymous),
+            12.0,
+            "MB",
+        );
     }
 
     (bench.say)("front-ends that find no daemon");
