@@ -5,7 +5,7 @@ use super::error::StoreError;
 use super::mirror::Mirror;
 use super::writer::lock;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,8 @@ use tokio::sync::oneshot;
 
 /// Jobs that may wait; more are refused as busy.
 const INBOX: usize = 1024;
+/// Steps of SQLite's machine between two looks at whether the store closes: a fraction of a millisecond.
+const PROGRESS_STEPS: i32 = 10_000;
 
 /// What a reading job works with: a snapshot that no write moves.
 pub struct Read<'a> {
@@ -28,7 +30,6 @@ type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
 pub(super) struct Readers {
     inbox: Mutex<Option<Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    interrupts: Vec<InterruptHandle>,
     is_closing: Arc<AtomicBool>,
 }
 
@@ -39,12 +40,14 @@ impl Readers {
         mirror: &Arc<Mirror>,
     ) -> Result<Self, StoreError> {
         let (inbox, jobs) = bounded::<Job>(INBOX);
-        let (mut threads, mut interrupts) = (Vec::new(), Vec::new());
+        let mut threads = Vec::new();
         let is_closing = Arc::new(AtomicBool::new(false));
         for n in 0..n_readers.max(1) {
             let conn = connection::open_reader(path)?;
-            interrupts.push(conn.get_interrupt_handle());
             let (jobs, is_closing) = (jobs.clone(), Arc::clone(&is_closing));
+            let is_given_up = Arc::clone(&is_closing);
+            let asks = move || is_given_up.load(Ordering::Acquire);
+            conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
             let mirror = Arc::clone(mirror);
             let thread = std::thread::Builder::new()
                 .name(format!("store-reader-{n}"))
@@ -53,7 +56,7 @@ impl Readers {
             threads.push(thread);
         }
         let (inbox, threads) = (Mutex::new(Some(inbox)), Mutex::new(threads));
-        Ok(Self { inbox, threads, interrupts, is_closing })
+        Ok(Self { inbox, threads, is_closing })
     }
 
     pub(super) fn submit<T, F>(
@@ -88,9 +91,6 @@ impl Readers {
     pub(super) fn close(&self) {
         drop(lock(&self.inbox).take());
         self.is_closing.store(true, Ordering::Release);
-        for interrupt in &self.interrupts {
-            interrupt.interrupt();
-        }
         for thread in lock(&self.threads).drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reading thread of the store had died");
