@@ -127,11 +127,10 @@ fn only_the_rim_reads_the_environment() {
 }
 
 #[test]
-fn the_emulator_is_on_under_test() {
-    assert!(cfg!(feature = "emulator") || memtide_has_emulator());
-}
-
-/// The library under test is built with the feature through the package's dependency on itself.
-fn memtide_has_emulator() -> bool {
-    !memtide::emulator::options::Options::TOKEN.is_empty()
+fn the_emulator_is_on_in_the_program_under_test() {
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_memtide"))
+        .args(["demo", "--help"])
+        .output()
+        .unwrap();
+    assert!(help.status.success(), "the demo is missing, and with it the emulator");
 }

@@ -2,7 +2,7 @@
 
 use super::failure::{Code, Failure};
 use super::session::Session;
-use super::{args, output};
+use super::{args, diary, output};
 use crate::api::client::launch::{BEATEN_LINE, READY_LINE};
 use crate::clock::SystemClock;
 use crate::config::origin::Origin;
@@ -19,19 +19,12 @@ use crate::store::link::Link;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tracing_subscriber::EnvFilter;
 
 /// Threads of the daemon's runtime. Its own work is small: SQLite and the model have their own threads.
 const WORKERS: usize = 2;
 
 pub(super) fn run(session: &Session, args: &args::Daemon) -> Result<ExitCode, Failure> {
-    let filter = EnvFilter::try_new(&session.settings().log.filter)
-        .map_err(|error| Failure::new(format!("log.filter is not understood: {error}")))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    diary::start(&session.settings().log.filter)?;
     let is_background = args.started_by == args::StartedBy::Client
         || !std::io::IsTerminal::is_terminal(&std::io::stdout());
     let started_by =

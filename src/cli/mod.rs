@@ -11,6 +11,7 @@ mod daemon;
 mod delete;
 #[cfg(feature = "emulator")]
 mod demo;
+mod diary;
 mod exit;
 mod export;
 mod failure;
