@@ -52,6 +52,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod model;
+pub mod mutant;
 pub mod shutdown;
 
 pub mod config;

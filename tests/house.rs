@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("backoff", 0),
     ("clock", 0),
     ("model", 0),
+    ("mutant", 0),
     ("shutdown", 0),
     ("config", 1),
     ("embed", 1),

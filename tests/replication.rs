@@ -106,6 +106,7 @@ impl World {
             machine: "here".to_owned(),
             seed,
             n_readers: 2,
+            vfs: None,
             keep_versions: 3,
         };
         let store = Store::open(&options, Arc::new(clock.clone())).unwrap();

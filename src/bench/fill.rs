@@ -69,6 +69,7 @@ pub async fn fill(
         machine: String::new(),
         seed,
         n_readers: 1,
+        vfs: None,
         keep_versions: u32::MAX,
     };
     let store = Store::open(&options, SystemClock::shared())?;
@@ -144,6 +145,7 @@ mod tests {
             machine: String::new(),
             seed: 0,
             n_readers: 1,
+            vfs: None,
             keep_versions: u32::MAX,
         };
         let store = Store::open(&options, SystemClock::shared()).unwrap();

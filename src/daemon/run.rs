@@ -169,6 +169,7 @@ fn open_store(
         machine: machine(),
         seed,
         n_readers: N_READERS,
+        vfs: None,
         keep_versions: settings
             .history
             .keep_versions

@@ -1,6 +1,7 @@
 //! Opening the database file: one kind of connection that writes, one that can only read.
 
 use super::error::StoreError;
+use crate::mutant::{self, Mutant};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
 use std::path::Path;
@@ -44,22 +45,21 @@ fn register_sqlite_vec() {
 ///
 /// # Errors
 /// The file is newer, foreign, damaged or can't be opened.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, StoreError> {
     register_sqlite_vec();
-    let mut conn = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = open(path, flags, vfs)?;
     refuse_unknown(&conn, path)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
     // NORMAL loses acknowledged commits on power loss; FULL is the promise.
+    let synchronous = if mutant::is(Mutant::SynchronousNormal) { "NORMAL" } else { "FULL" };
+    conn.pragma_update(None, "journal_mode", "WAL")?;
+    conn.pragma_update(None, "synchronous", synchronous)?;
     conn.execute_batch(
-        "PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = FULL;
-         PRAGMA fullfsync = ON;
+        "PRAGMA fullfsync = ON;
          PRAGMA checkpoint_fullfsync = ON;
          PRAGMA wal_autocheckpoint = 0;
          PRAGMA journal_size_limit = 16777216;
@@ -84,12 +84,10 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
 ///
 /// # Errors
 /// The file can't be opened.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, StoreError> {
     register_sqlite_vec();
-    let conn = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = open(path, flags, vfs)?;
     conn.execute_batch(
         "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192;
          PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
@@ -97,6 +95,13 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     conn.pragma_update(None, "mmap_size", MMAP_BYTES)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
+}
+
+fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> rusqlite::Result<Connection> {
+    match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
+        None => Connection::open_with_flags(path, flags),
+    }
 }
 
 fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
@@ -127,22 +132,22 @@ mod tests {
     fn a_newer_and_a_foreign_file_are_refused_untouched() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("memtide.db");
-        drop(open_writer(&path).unwrap());
+        drop(open_writer(&path, None).unwrap());
         let conn = Connection::open(&path).unwrap();
         conn.pragma_update(None, "user_version", 999).unwrap();
         drop(conn);
         let before = std::fs::read(&path).unwrap();
-        let error = open_writer(&path).unwrap_err();
+        let error = open_writer(&path, None).unwrap_err();
         assert!(matches!(error, StoreError::Newer { found: 999, .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
 
         let other = dir.path().join("other.db");
         Connection::open(&other).unwrap().execute_batch("CREATE TABLE t(x)").unwrap();
-        assert!(matches!(open_writer(&other), Err(StoreError::Foreign(_))));
+        assert!(matches!(open_writer(&other, None), Err(StoreError::Foreign(_))));
 
         let text = dir.path().join("text.db");
         std::fs::write(&text, "this is no database, only some words in a file".repeat(100))
             .unwrap();
-        assert!(matches!(open_writer(&text), Err(StoreError::Corrupt(_))));
+        assert!(matches!(open_writer(&text, None), Err(StoreError::Corrupt(_))));
     }
 }

@@ -59,8 +59,11 @@ pub struct StoreOptions {
     pub machine: String,
     /// Seeds the device id of a new database.
     pub seed: u64,
-    /// Number of reading threads.
+    /// Number of reading threads. 0 makes a store without any thread: every job runs where it is given,
+    /// and its future is ready at once. That is how a simulation drives it.
     pub n_readers: usize,
+    /// The name of a registered SQLite VFS; `None` for the system's files.
+    pub vfs: Option<String>,
     /// Versions kept in the history of one memory.
     pub keep_versions: u32,
 }
@@ -87,7 +90,7 @@ impl Store {
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
         let mirror = Arc::<mirror::Mirror>::default();
         let writer = writer::Writer::start(options, clock, Arc::clone(&mirror))?;
-        let readers = reader::Readers::start(&options.path, options.n_readers, &mirror)?;
+        let readers = reader::Readers::start(options, &mirror)?;
         Ok(Self { inner: Arc::new(Inner { path: options.path.clone(), readers, writer }) })
     }
 

@@ -190,6 +190,7 @@ mod tests {
             machine: String::new(),
             seed: 1,
             n_readers: 1,
+            vfs: None,
             keep_versions: 3,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(11);
@@ -238,6 +239,7 @@ mod tests {
             machine: String::new(),
             seed: 1,
             n_readers: 1,
+            vfs: None,
             keep_versions: 3,
         };
         let store = Store::open(&options, SystemClock::shared()).unwrap();

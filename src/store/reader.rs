@@ -1,5 +1,6 @@
 //! The reading threads: each owns a read-only connection and takes jobs from one shared inbox.
 
+use super::StoreOptions;
 use super::connection;
 use super::error::StoreError;
 use super::mirror::Mirror;
@@ -7,7 +8,6 @@ use super::writer::lock;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -26,24 +26,37 @@ pub struct Read<'a> {
 
 type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
 
-/// The handles of the reading threads.
-pub(super) struct Readers {
+/// The handles of those that read.
+pub(super) enum Readers {
+    /// Threads of their own.
+    Threads(Threads),
+    /// Whoever gives a job.
+    Inline(Mutex<Option<Inline>>),
+}
+
+pub(super) struct Inline {
+    conn: Connection,
+    mirror: Arc<Mirror>,
+}
+
+pub(super) struct Threads {
     inbox: Mutex<Option<Sender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     is_closing: Arc<AtomicBool>,
 }
 
 impl Readers {
-    pub(super) fn start(
-        path: &Path,
-        n_readers: usize,
-        mirror: &Arc<Mirror>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn start(options: &StoreOptions, mirror: &Arc<Mirror>) -> Result<Self, StoreError> {
+        let open = || connection::open_reader(&options.path, options.vfs.as_deref());
+        if options.n_readers == 0 {
+            let inline = Inline { conn: open()?, mirror: Arc::clone(mirror) };
+            return Ok(Self::Inline(Mutex::new(Some(inline))));
+        }
         let (inbox, jobs) = bounded::<Job>(INBOX);
         let mut threads = Vec::new();
         let is_closing = Arc::new(AtomicBool::new(false));
-        for n in 0..n_readers.max(1) {
-            let conn = connection::open_reader(path)?;
+        for n in 0..options.n_readers {
+            let conn = open()?;
             let (jobs, is_closing) = (jobs.clone(), Arc::clone(&is_closing));
             let is_given_up = Arc::clone(&is_closing);
             let asks = move || is_given_up.load(Ordering::Acquire);
@@ -56,7 +69,7 @@ impl Readers {
             threads.push(thread);
         }
         let (inbox, threads) = (Mutex::new(Some(inbox)), Mutex::new(threads));
-        Ok(Self { inbox, threads, is_closing })
+        Ok(Self::Threads(Threads { inbox, threads, is_closing }))
     }
 
     pub(super) fn submit<T, F>(
@@ -74,7 +87,15 @@ impl Readers {
             // A caller that has gone away doesn't need its answer.
             let _gone = reply.send(outcome);
         };
-        let inbox = lock(&self.inbox).clone().ok_or(StoreError::Closed)?;
+        let inbox = match self {
+            Self::Threads(threads) => lock(&threads.inbox).clone().ok_or(StoreError::Closed)?,
+            Self::Inline(inline) => {
+                let inline = lock(inline);
+                let Inline { conn, mirror } = inline.as_ref().ok_or(StoreError::Closed)?;
+                run(&Read { conn, mirror });
+                return Ok(answer);
+            }
+        };
         match inbox.try_send(Box::new(run)) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(StoreError::Busy),
@@ -83,12 +104,26 @@ impl Readers {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        let threads = lock(&self.threads);
-        !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
+        match self {
+            Self::Threads(threads) => {
+                let threads = lock(&threads.threads);
+                !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
+            }
+            Self::Inline(inline) => lock(inline).is_some(),
+        }
     }
 
     /// Doesn't wait for long reads: nothing depends on them.
     pub(super) fn close(&self) {
+        match self {
+            Self::Threads(threads) => threads.close(),
+            Self::Inline(inline) => drop(lock(inline).take()),
+        }
+    }
+}
+
+impl Threads {
+    fn close(&self) {
         drop(lock(&self.inbox).take());
         self.is_closing.store(true, Ordering::Release);
         for thread in lock(&self.threads).drain(..) {

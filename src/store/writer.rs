@@ -75,7 +75,7 @@ impl Write<'_> {
     }
 }
 
-trait Job: Send {
+pub(super) trait Job: Send {
     fn run(&mut self, write: &mut Write<'_>) -> Result<(), StoreError>;
     fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
 }
@@ -103,10 +103,12 @@ where
     }
 }
 
-/// The handle of the writing thread.
-pub(super) struct Writer {
-    inbox: Mutex<Option<Sender<Box<dyn Job>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// The handle of the one that writes.
+pub(super) enum Writer {
+    /// A thread of its own.
+    Thread(Mutex<Option<Sender<Box<dyn Job>>>>, Mutex<Option<JoinHandle<()>>>),
+    /// Whoever gives a job.
+    Inline(Mutex<Option<Box<Owner>>>),
 }
 
 impl Writer {
@@ -115,10 +117,9 @@ impl Writer {
         clock: SharedClock,
         mirror: Arc<Mirror>,
     ) -> Result<Self, StoreError> {
-        let conn = connection::open_writer(&options.path)?;
+        let conn = connection::open_writer(&options.path, options.vfs.as_deref())?;
         let device = Device::load(&conn, &options.machine, options.seed)?;
         let link = Link::load(&conn)?;
-        let (inbox, jobs) = bounded(INBOX);
         let keep_versions = options.keep_versions;
         let mut owner = Owner {
             conn,
@@ -130,11 +131,17 @@ impl Writer {
             keep_versions,
             checkpointed: 0,
         };
+        owner.prepare();
+        if options.n_readers == 0 {
+            owner.load_mirror();
+            return Ok(Self::Inline(Mutex::new(Some(Box::new(owner)))));
+        }
+        let (inbox, jobs) = bounded(INBOX);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || owner.run(&jobs))
             .map_err(|error| StoreError::Io(error.to_string()))?;
-        Ok(Self { inbox: Mutex::new(Some(inbox)), thread: Mutex::new(Some(thread)) })
+        Ok(Self::Thread(Mutex::new(Some(inbox)), Mutex::new(Some(thread))))
     }
 
     pub(super) fn submit<T, F>(
@@ -146,8 +153,15 @@ impl Writer {
         F: FnMut(&mut Write<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let inbox = lock(&self.inbox).clone().ok_or(StoreError::Closed)?;
-        match inbox.try_send(Box::new(Call { job, value: None, reply })) {
+        let call = Box::new(Call { job, value: None, reply });
+        let inbox = match self {
+            Self::Thread(inbox, _) => lock(inbox).clone().ok_or(StoreError::Closed)?,
+            Self::Inline(owner) => {
+                lock(owner).as_mut().ok_or(StoreError::Closed)?.take(call);
+                return Ok(answer);
+            }
+        };
+        match inbox.try_send(call) {
             Ok(()) => Ok(answer),
             Err(TrySendError::Full(_)) => Err(StoreError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(StoreError::Closed),
@@ -155,15 +169,29 @@ impl Writer {
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        lock(&self.thread).as_ref().is_some_and(|thread| !thread.is_finished())
+        match self {
+            Self::Thread(_, thread) => {
+                lock(thread).as_ref().is_some_and(|thread| !thread.is_finished())
+            }
+            Self::Inline(owner) => lock(owner).is_some(),
+        }
     }
 
     pub(super) fn close(&self) {
-        drop(lock(&self.inbox).take());
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the store's writing thread had died");
+        match self {
+            Self::Thread(inbox, thread) => {
+                drop(lock(inbox).take());
+                if let Some(thread) = lock(thread).take()
+                    && thread.join().is_err()
+                {
+                    tracing::error!("the store's writing thread had died");
+                }
+            }
+            Self::Inline(owner) => {
+                if let Some(owner) = lock(owner).take() {
+                    owner.checkpoint("TRUNCATE");
+                }
+            }
         }
     }
 }
@@ -179,7 +207,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-struct Owner {
+pub(super) struct Owner {
     conn: Connection,
     device: Device,
     link: Option<Link>,
@@ -199,15 +227,30 @@ thread_local! {
 }
 
 impl Owner {
-    fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+    fn prepare(&self) {
         self.conn.wal_hook(Some(|_, pages| {
             WAL_PAGES.set(pages);
             Ok(())
         }));
+    }
+
+    fn load_mirror(&self) {
         // Reading goes on meanwhile; the index in the file ranks until this is done.
         if let Err(error) = self.mirror.load(&self.conn) {
             tracing::warn!(%error, "vectors are ranked in the file, not in memory");
         }
+    }
+
+    /// Takes one job to its end.
+    fn take(&mut self, job: Box<dyn Job>) {
+        // Another store of this thread may have committed last.
+        WAL_PAGES.set(0);
+        self.commit(vec![job]);
+        self.checkpoint_if_long();
+    }
+
+    fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        self.load_mirror();
         let mut is_wal_empty = false;
         loop {
             let first = if is_wal_empty {

@@ -352,6 +352,7 @@ pub(crate) fn link(home: &Home) {
         machine: String::new(),
         seed: 1,
         n_readers: 1,
+        vfs: None,
         keep_versions: 100,
     };
     let link = Link {

@@ -33,6 +33,7 @@ pub(super) fn options(dir: &TempDir, machine: &str) -> StoreOptions {
         machine: machine.to_owned(),
         seed: 1,
         n_readers: 2,
+        vfs: None,
         keep_versions: 3,
     }
 }
@@ -528,4 +529,22 @@ async fn closing_does_not_wait_for_a_long_read() {
     let store = f.store.clone();
     tokio::task::spawn_blocking(move || store.close()).await.unwrap();
     assert!(matches!(long.await.unwrap(), Err(StoreError::Closed)));
+}
+
+#[test]
+fn a_store_without_threads_does_everything_where_it_is_asked() {
+    use futures_util::FutureExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions { n_readers: 0, ..options(&dir, "here") };
+    let store = Store::open(&options, Arc::new(ManualClock::at(NOON))).unwrap();
+    assert!(store.is_alive());
+    let draft = draft("inline", &[]);
+    let stored = store.write(move |write| memory::store(write, &draft)).now_or_never();
+    let id = stored.unwrap().unwrap().id;
+    let read = store.read(move |read| memory::get(read, &id)).now_or_never();
+    assert_eq!(read.unwrap().unwrap().content, "inline");
+    store.close();
+    assert!(!store.is_alive());
+    let closed = store.read(move |read| memory::get(read, &id)).now_or_never().unwrap();
+    assert!(matches!(closed, Err(StoreError::Closed)));
 }
