@@ -98,12 +98,7 @@ pub struct Tally {
 impl Tally {
     /// Whether anything moved, so that looking again at once makes sense.
     pub fn has_moved(&self) -> bool {
-        self.settled
-            + self.learnt
-            + self.unembedded
-            + self.parked
-            + self.conflicts
-            + self.pulled
+        self.settled + self.learnt + self.unembedded + self.parked + self.conflicts + self.pulled
             > 0
     }
 

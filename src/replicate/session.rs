@@ -148,7 +148,15 @@ impl Session {
         remote.restore_budget(remembered.sent_at);
         remote.restore_usage(remembered.usage);
         gates.restore(remembered.breakers, remembered.foreign);
-        Ok(Self { store, link, contract, remote, gates, pace: Mutex::default(), news: Mutex::default() })
+        Ok(Self {
+            store,
+            link,
+            contract,
+            remote,
+            gates,
+            pace: Mutex::default(),
+            news: Mutex::default(),
+        })
     }
 
     pub(super) fn now(&self) -> Micros {
