@@ -31,6 +31,8 @@ mod seeds;
 
 #[path = "chaos/alone.rs"]
 mod alone;
+#[path = "chaos/devices.rs"]
+mod devices;
 #[path = "chaos/kills.rs"]
 mod kills;
 #[path = "chaos/patience.rs"]

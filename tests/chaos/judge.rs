@@ -139,6 +139,14 @@ impl<'a> Cloud<'a> {
         assert!(unknown.is_empty(), "nobody stored {unknown:?}");
     }
 
+    /// A living memory as it is there.
+    pub fn known(&self, id: &str) -> Option<Known> {
+        let row = self.rows.get(id).filter(|row| row.is_alive)?;
+        let superseded_by = self.state(id)?.superseded_by.value.map(|id| id.to_string());
+        let (content, tags) = (self.text(id, row), row.tags.clone());
+        Some(Known { content, tags, is_alive: true, superseded_by })
+    }
+
     /// Texts that are in the bucket.
     pub fn n_bodies(&self) -> usize {
         self.rows.values().filter(|row| row.is_alive && row.r2_key.is_some()).count()

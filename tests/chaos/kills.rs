@@ -32,7 +32,7 @@ const LATEST: Duration = Duration::from_millis(300);
 
 /// When a daemon is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
+pub enum Moment {
     /// After this time.
     Time(Duration),
     /// When so many requests have come to this stage, after [`LATEST`] in any case.
@@ -40,7 +40,8 @@ enum Moment {
 }
 
 impl Moment {
-    fn draw(rng: &mut ChaCha8Rng) -> Self {
+    /// A moment by chance.
+    pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         match rng.random_range(0..8) {
             0 => Self::Stage(Stage::Arrived, rng.random_range(1..4)),
             1 | 2 => Self::Stage(Stage::Applied, rng.random_range(1..4)),
@@ -79,8 +80,9 @@ struct Figures {
     kept_waiting: usize,
 }
 
-/// Lets the clients of a device write, and kills its daemon under them.
-fn kill_under_load(device: &mut Device, daemon: Daemon, moment: Moment) -> bool {
+/// Lets the clients of a device write, and kills its daemon under them. Returns whether a request came
+/// to the stage that was waited for.
+pub fn kill_under_load(device: &mut Device, daemon: Daemon, moment: Moment) -> bool {
     let Device { home, chaos, workers, .. } = device;
     let (tell, told) = mpsc::channel();
     let ended_early = std::thread::scope(|scope| {
@@ -102,6 +104,13 @@ fn kill_under_load(device: &mut Device, daemon: Daemon, moment: Moment) -> bool 
     matches!(moment, Moment::Stage(..)) && chaos.has_rung()
 }
 
+/// Lets everything go wrong.
+pub fn unleash(device: &Device) {
+    let weight = |fault: &Fault| if RARE.contains(fault) { 1 } else { 2 };
+    let faults = Fault::ALL.into_iter().flat_map(|fault| vec![fault; weight(&fault)]);
+    device.chaos.unleash(&faults.collect::<Vec<_>>(), ONE_IN);
+}
+
 /// Kills the daemon `n` times. Ends with a daemon that serves.
 fn run(device: &mut Device, account: &Running, seed: u64, n: usize) -> Figures {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -109,11 +118,7 @@ fn run(device: &mut Device, account: &Running, seed: u64, n: usize) -> Figures {
     let mut shut = Vec::new();
     let mut daemon = device.start();
     device.link();
-    let faults: Vec<Fault> = Fault::ALL
-        .into_iter()
-        .flat_map(|fault| vec![fault; if RARE.contains(&fault) { 1 } else { 2 }])
-        .collect();
-    device.chaos.unleash(&faults, ONE_IN);
+    unleash(device);
     for kill in 1..=n {
         if rng.random_bool(0.7) {
             // What a person who types `memtide cloud sync` asks for: gates are tried again.
@@ -147,7 +152,7 @@ fn run(device: &mut Device, account: &Running, seed: u64, n: usize) -> Figures {
             device.chaos.heal();
             device.drain();
             judge::check_all(device, account);
-            device.chaos.unleash(&faults, ONE_IN);
+            unleash(device);
         }
     }
     device.chaos.heal();

@@ -297,7 +297,7 @@ pub struct StoredRow {
 pub fn stored_row(conn: &Connection, id: &str) -> Option<StoredRow> {
     let (key, generation, content, is_alive, superseded_by) = conn
         .prepare_cached(
-            "SELECT key, generation, content, deleted_at IS NULL, superseded_by
+            "SELECT key, generation, coalesce(content, ''), deleted_at IS NULL, superseded_by
              FROM memory WHERE id = ?1",
         )
         .unwrap()
