@@ -11,6 +11,7 @@ use memtide::clock::Micros;
 use memtide::emulator::Cloudflare;
 use memtide::model::id::MemoryId;
 use rand::{Rng, RngExt as _};
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -121,33 +122,44 @@ impl Python {
         let is_sooner = |fault| faults.is_on(fault) && !faults.happened().contains_key(&fault);
         let may_purge = faults.is_on(Fault::Purges) && rng.random_bool(0.2);
         if is_sooner(Fault::Purges) || may_purge {
-            return self.purge(account, memory, at, faults);
+            let has_tombstone = account.d1_look(DATABASE, has_tombstone).unwrap();
+            let mut errand = forget(memory, at);
+            if has_tombstone {
+                faults.count(Fault::Purges);
+                errand = purge(memory, at);
+            }
+            return errand;
         }
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
         if (is_sooner(Fault::OldCopies) || may_upload) && !self.copies.is_empty() {
             let copy = self.copies[rng.random_range(0..self.copies.len())].clone();
             return self.upload(copy, faults, rng);
         }
+        let wants_tags = is_sooner(Fault::LateTags);
         match rng.random_range(0..10) {
-            0..=3 => {
+            _ if wants_tags || rng.random_bool(0.4) => {
+                let mut tags = some_tags(rng);
+                if wants_tags {
+                    tags.push("late".to_owned());
+                }
                 let copy = Copy {
                     id: memory,
                     text: text(number),
-                    tags: some_tags(rng),
+                    tags,
                     metadata: some_metadata(rng, "python").to_string(),
                     created_at: at,
                 };
                 store(copy, at, faults, rng)
             }
-            4..=5 => annotate(memory, at, rng),
-            6..=7 => retag(memory, at, faults, rng),
+            0..=3 => annotate(memory, at, rng),
+            4..=6 => retag(memory, at, faults, rng),
             _ => forget(memory, at),
         }
     }
 
     fn copy_all(&mut self, account: &Cloudflare) {
         let rows = "SELECT content_hash, content, metadata_json, created_at, (SELECT json_group_array(t.name) FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = m.id) FROM memories m WHERE deleted_at IS NULL AND r2_key IS NULL ORDER BY id";
-        let look = |conn: &rusqlite::Connection| {
+        let look = |conn: &Connection| {
             let mut statement = conn.prepare_cached(rows)?;
             let copies = statement.query_map([], |row| {
                 Ok(Copy {
@@ -176,26 +188,19 @@ impl Python {
         errand.what = format!("uploads its old copy of {:.8}", errand.memory.to_string());
         errand
     }
+}
 
-    fn purge(
-        &self,
-        account: &Cloudflare,
-        memory: MemoryId,
-        at: f64,
-        faults: &mut Faults,
-    ) -> Errand {
-        let any = |conn: &rusqlite::Connection| {
-            conn.prepare_cached("SELECT 1 FROM memories WHERE deleted_at IS NOT NULL")?.exists([])
-        };
-        if account.d1_look(DATABASE, any).unwrap() {
-            faults.count(Fault::Purges);
-        }
-        let mut errand = Errand::new("purges a tombstone".to_owned(), memory);
-        let find = vec![is(at + 86_400.0)];
-        errand.then(0, Task::Sql { text: OLD_TOMBSTONES, params: find, keep: Keep::FoundRow });
-        errand.then(300, sql(PURGE, vec![Param::Row]));
-        errand
-    }
+fn has_tombstone(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.prepare_cached("SELECT 1 FROM memories WHERE deleted_at IS NOT NULL")?.exists([])
+}
+
+fn purge(memory: MemoryId, at: f64) -> Errand {
+    let mut errand = Errand::new("purges a tombstone".to_owned(), memory);
+    // Its retention is longer than a run.
+    let params = vec![is(at + 86_400.0)];
+    errand.then(0, Task::Sql { text: OLD_TOMBSTONES, params, keep: Keep::FoundRow });
+    errand.then(300, sql(PURGE, vec![Param::Row]));
+    errand
 }
 
 impl Errand {

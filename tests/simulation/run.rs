@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Sessions that are added until every fault has happened.
-const EXTRA_SESSIONS: usize = 6;
+const EXTRA_SESSIONS: usize = 8;
 /// How long everything may take to come to rest once all is well.
 const REST_WITHIN: Duration = Duration::from_hours(3);
 /// The same in events, should time stand still.
@@ -138,7 +138,7 @@ fn heal_and_drain(world: &mut World) {
             return world.break_off("everything_comes_to_rest", why);
         }
     }
-    if world.violation.is_some() {
+    if world.violation.is_some() || !super::PULLS {
         return;
     }
     world.sleep_all();
@@ -155,8 +155,12 @@ fn heal_and_drain(world: &mut World) {
 
 fn is_at_rest(world: &mut World) -> bool {
     let last = world.cloud.feed.values().copied().max().unwrap_or(0);
+    let is_stuck = |local: &super::view::Local, id: &MemoryId| {
+        let of = |product: &str| local.duties.get(&(*id, product.to_owned()));
+        !super::PULLS && of("d1").is_some_and(|duty| duty.state == "conflict")
+    };
     let is_done = |local: &super::view::Local| {
-        local.duties.values().all(|duty| duty.state == "conflict" && !super::PULLS)
+        local.duties.keys().all(|(id, _)| is_stuck(local, id))
             && (local.cursor == last || !super::PULLS)
     };
     !world.has_errands()

@@ -10,13 +10,20 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub struct AcknowledgedWritesDoNotDisappear {
     /// The newest acknowledged stamp, by device, memory and register.
-    acknowledged: BTreeMap<(usize, MemoryId, String), Stamp>,
+    acknowledged: BTreeMap<(usize, MemoryId, String), Acknowledged>,
+}
+
+struct Acknowledged {
+    stamp: Stamp,
+    /// Whether it was acknowledged by the database that the device still has.
+    is_here: bool,
 }
 
 impl AcknowledgedWritesDoNotDisappear {
     fn missing(&self, whose: Option<usize>, local: &Local) -> Result<(), String> {
-        for ((device, memory, register), stamp) in &self.acknowledged {
-            if whose.is_some_and(|whose| whose != *device) {
+        for ((device, memory, register), acknowledged) in &self.acknowledged {
+            let Acknowledged { stamp, is_here } = acknowledged;
+            if whose.is_some_and(|whose| whose != *device || !is_here) {
                 continue;
             }
             let held = local.memories.get(memory).map(|one| registers(&one.state));
@@ -45,7 +52,8 @@ impl Property for AcknowledgedWritesDoNotDisappear {
                         let is_new =
                             had.as_ref().and_then(|all| all.get(&register)) != Some(&stamp);
                         if is_new {
-                            self.acknowledged.insert((*device, *memory, register), stamp);
+                            let acknowledged = Acknowledged { stamp, is_here: true };
+                            self.acknowledged.insert((*device, *memory, register), acknowledged);
                         }
                     }
                 }
@@ -55,6 +63,9 @@ impl Property for AcknowledgedWritesDoNotDisappear {
             Moment::Replaced { device, before } => {
                 self.acknowledged
                     .retain(|(who, memory, _), _| who != device || !before.is_unsynced(memory));
+                for ((who, ..), one) in &mut self.acknowledged {
+                    one.is_here &= who != device;
+                }
                 Ok(())
             }
             _ => Ok(()),
