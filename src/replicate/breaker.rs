@@ -124,12 +124,23 @@ impl Breaker {
 
     /// Records that the product did what it was asked.
     pub fn succeeded(&mut self, now: Micros) {
-        *self = Self { last_success_at: Some(now.0), ..Self::default() };
+        self.answered(now);
+        self.last_success_at = Some(now.0);
     }
 
-    /// Records that the product answered, and refused an entry: it is there, so the gate opens.
-    pub fn answered(&mut self) {
-        *self = Self { last_success_at: self.last_success_at, ..Self::default() };
+    /// Records that the product answered, and refused an entry: it is there, so the gate opens. A
+    /// throttle that was told while the request was under way goes on.
+    pub fn answered(&mut self, now: Micros) {
+        let is_told_to_wait =
+            self.cause == Some(Cause::Throttled) && self.shut_until(now).is_some();
+        if !is_told_to_wait {
+            *self = Self { last_success_at: self.last_success_at, ..Self::default() };
+        }
+    }
+
+    /// Until when the gate is shut at `now`, if it is.
+    fn shut_until(&self, now: Micros) -> Option<i64> {
+        self.until.filter(|until| now.0 < *until && *until <= now.plus(SHUT_MAX).0)
     }
 
     /// Records a failure that is not one entry's own.
@@ -138,6 +149,8 @@ impl Breaker {
         self.last_error = Some(error.to_string());
         self.hint = Some(error.hint.to_string());
         let was_shut = self.until.is_some();
+        let held = self.shut_until(now);
+        let was_throttled = held.is_some() && self.cause == Some(Cause::Throttled);
         let (cause, wait) = match error.disposition {
             Disposition::Retry | Disposition::Park => {
                 let cause = if error.is_offline { Cause::Offline } else { Cause::Failing };
@@ -156,8 +169,10 @@ impl Breaker {
             Disposition::Pause(Pause::Auth) => (Cause::AuthRequired, Some(PROBE_EVERY)),
             Disposition::Pause(Pause::Misconfigured) => (Cause::Misconfigured, Some(PROBE_EVERY)),
         };
-        self.cause = Some(cause);
-        self.until = wait.map(|wait| now.plus(wait).0);
+        // An answer to a request that was under way never shortens a wait.
+        self.until = wait.map(|wait| now.plus(wait).0).max(held);
+        let is_still_throttled = was_throttled && !cause.needs_a_person();
+        self.cause = Some(if is_still_throttled { Cause::Throttled } else { cause });
     }
 
     fn next_opening(&mut self, rng: &mut impl Rng) -> Duration {
@@ -168,8 +183,11 @@ impl Breaker {
 
     /// Shuts the gate because another product's answer spoke for the whole account.
     fn hold(&mut self, until: i64) {
-        self.until = Some(self.until.map_or(until, |own| own.max(until)));
-        self.cause.get_or_insert(Cause::Throttled);
+        if self.until.is_none_or(|own| own < until) {
+            self.until = Some(until);
+            let is_told_more = self.cause.is_some_and(Cause::needs_a_person);
+            self.cause = self.cause.filter(|_| is_told_more).or(Some(Cause::Throttled));
+        }
     }
 
     /// Lets one probe through at once; only a throttled product is left alone until it said.
@@ -182,7 +200,7 @@ impl Breaker {
     /// Opens a gate that a person has seen to: another token, another link.
     pub fn reload(&mut self) {
         if self.cause.is_some_and(Cause::needs_a_person) {
-            self.answered();
+            *self = Self { last_success_at: self.last_success_at, ..Self::default() };
         }
     }
 }
@@ -399,6 +417,35 @@ mod tests {
         breakers.failed(&throttled(true), NOW, &mut rng());
         for product in Breakers::PRODUCTS {
             assert_eq!(breakers.of(product).admission(NOW), Admission::Shut { until });
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_request_under_way_never_shortens_a_wait() {
+        let seconds = Duration::from_secs;
+        let throttled =
+            |after| error(Disposition::Pause(Pause::Throttled { after, every_product: true }));
+        let later = NOW.plus(seconds(1));
+        let answers: [fn(&mut Breakers, Micros); 4] = [
+            |breakers, now| breakers.of_mut(Product::Vectorize).succeeded(now),
+            |breakers, now| breakers.of_mut(Product::Vectorize).answered(now),
+            |breakers, now| {
+                let lost = error(Disposition::Retry);
+                (0..9).for_each(|_| {
+                    breakers.of_mut(Product::Vectorize).failed(&lost, now, &mut rng())
+                });
+            },
+            |breakers, now| {
+                let brief = Disposition::RetryAfter(Duration::from_secs(2));
+                breakers.of_mut(Product::Vectorize).failed(&error(brief), now, &mut rng());
+            },
+        ];
+        for answer in answers {
+            let mut breakers = Breakers::default();
+            breakers.failed(&throttled(Some(seconds(90))), NOW, &mut rng());
+            answer(&mut breakers, later);
+            breakers.probe_at(later);
+            assert!(wait(breakers.of(Product::Vectorize), later) >= seconds(89));
         }
     }
 

@@ -64,7 +64,7 @@ impl Gates {
         let mut inner = self.lock();
         let Inner { breakers, rng, announcer, .. } = &mut *inner;
         if error.disposition == Disposition::Park {
-            breakers.of_mut(error.product).answered();
+            breakers.of_mut(error.product).answered(now);
             announcer.succeeded(error.product);
         } else if !is_own_budget(error) {
             breakers.failed(error, now, rng);
