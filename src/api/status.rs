@@ -168,6 +168,8 @@ pub struct PullJson {
     pub last_success_at: Option<String>,
     /// Positions of the feed that are not read yet; null before the first look.
     pub behind: Option<u64>,
+    /// How the Python service's writes are noticed: `triggers`, or `polling` where D1 refuses them.
+    pub notices_by: String,
     /// Entries of the cloud that can't be taken.
     pub quarantined: u64,
     /// Deletions that wait for a person.
@@ -298,6 +300,7 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             cursor: progress.pull.cursor,
             last_success_at: progress.pull.last_success_at.map(Micros::to_rfc3339),
             behind: progress.pull.behind,
+            notices_by: if progress.pull.is_polling { "polling" } else { "triggers" }.to_owned(),
             quarantined: quarantined.1,
             held_deletions: progress.pull.held.map(|(deletions, _)| deletions),
             clock_ahead_s: progress.pull.ahead.map(|ahead| ahead.as_secs()),

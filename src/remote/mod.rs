@@ -37,6 +37,7 @@ pub mod contract;
 pub mod feed;
 pub mod meta;
 pub mod permissions;
+pub mod poll;
 pub mod provision;
 pub mod push;
 pub mod schema;

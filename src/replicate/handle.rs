@@ -182,6 +182,7 @@ fn pull_progress(session: &Session, due: Option<Micros>, cursor: i64, now: Micro
         cursor,
         last_success_at: pace.caught_up_at(),
         behind: pace.behind(),
+        is_polling: session.polling().is_needed(),
         is_owed: !pace.is_caught_up(),
         next_at: plan::next_attempt(due, &[gate], session.waits(), now),
         held: pace.held().map(|held| (held.deletions, held.of)),

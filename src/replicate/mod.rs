@@ -25,6 +25,7 @@ pub mod progress;
 pub mod breaker;
 pub mod pace;
 pub mod plan;
+pub mod polling;
 pub mod reconcile;
 pub mod transition;
 pub mod verdict;

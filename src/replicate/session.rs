@@ -5,6 +5,7 @@ use super::breaker::{Admission, Breakers};
 use super::gates::Gates;
 use super::pace::Pace;
 use super::plan::Waits;
+use super::polling::Polling;
 use super::progress::SyncState;
 use super::record;
 use crate::clock::Micros;
@@ -127,6 +128,7 @@ pub(super) struct Session {
     pub(super) remote: Cloudflare,
     pub(super) gates: Arc<Gates>,
     pace: Mutex<Pace>,
+    polling: Mutex<Polling>,
     /// Memories that others changed, not told yet.
     news: Mutex<Vec<News>>,
 }
@@ -156,6 +158,7 @@ impl Session {
             remote,
             gates,
             pace: Mutex::default(),
+            polling: Mutex::default(),
             news: Mutex::default(),
         })
     }
@@ -174,6 +177,11 @@ impl Session {
     pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
         // A panic elsewhere leaves at worst a wrong interval.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the database tells of the Python service's writes.
+    pub(super) fn polling(&self) -> MutexGuard<'_, Polling> {
+        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes memories that others changed.
