@@ -7,16 +7,22 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "replication/confirmations.rs"]
+mod confirmations;
 #[path = "replication/contracts.rs"]
 mod contracts;
 #[path = "replication/faults.rs"]
 mod faults;
 #[path = "replication/loops.rs"]
 mod loops;
+#[path = "replication/retention.rs"]
+mod retention;
 #[path = "replication/rivals.rs"]
 mod rivals;
 #[path = "replication/uploads.rs"]
 mod uploads;
+#[path = "replication/verify.rs"]
+mod verify;
 
 use memtide::clock::{Clock as _, ManualClock, Micros};
 use memtide::emulator::faults::{Effect, Rule};

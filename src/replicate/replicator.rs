@@ -7,6 +7,7 @@ use super::progress::SyncState;
 use super::push::{bodies, rows, vectors};
 use super::record::{Tally, is_same};
 use super::session::{Connect, ConnectError, Remembered, Session};
+use super::upkeep;
 use crate::clock::{Micros, SharedClock};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
@@ -43,6 +44,7 @@ pub struct Replicator {
     connect: Connect,
     gates: Arc<Gates>,
     is_held_up: AtomicBool,
+    keep_for: Option<Duration>,
 }
 
 impl Replicator {
@@ -57,7 +59,15 @@ impl Replicator {
     ) -> Self {
         let shared = Arc::new(Shared::new(store, clock, hint));
         let is_held_up = AtomicBool::new(false);
-        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up }
+        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up, keep_for: None }
+    }
+
+    /// The same, and the bodies of memories that were deleted longer ago than this are removed from the
+    /// bucket; without it they are kept for ever.
+    #[must_use]
+    pub fn keeping_bodies_for(mut self, keep_for: Option<Duration>) -> Self {
+        self.keep_for = keep_for;
+        self
     }
 
     /// A handle to it.
@@ -141,7 +151,9 @@ impl Replicator {
         }
         let due = shared.store.read(next_due).await?;
         shared.publish_meanwhile(progress(&session, due, shared.clock.now()));
-        let tally = self.passes(&session).await?;
+        let mut tally = self.passes(&session).await?;
+        let upkeep = upkeep::pass(&session, self.keep_for).await?;
+        tally.repaired += usize::try_from(upkeep.n_owed).unwrap_or(usize::MAX);
         let now = shared.clock.now();
         let due = if session.gates.foreign().is_some() {
             Due::default()
@@ -152,7 +164,7 @@ impl Replicator {
             self.next_due(now).await?
         };
         let progress = progress(&session, due, now);
-        let next_at = progress.next_attempt_at();
+        let next_at = [progress.next_attempt_at(), upkeep.next_at].into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
     }

@@ -2,9 +2,11 @@
 //! over a restart.
 
 use super::breaker::Breakers;
+use super::confirm::Watch;
 use super::gates::Gates;
 use super::plan::Waits;
 use super::progress::SyncState;
+use super::upkeep::{Calendar, Dates};
 use crate::clock::Micros;
 use crate::remote::budget::Lane;
 use crate::remote::cloudflare::Cloudflare;
@@ -36,6 +38,7 @@ const BREAKERS: &str = "breakers";
 const BUDGET: &str = "budget";
 const USAGE: &str = "usage";
 const FOREIGN: &str = "foreign_database";
+const CALENDAR: &str = "upkeep";
 
 /// What an earlier run of the replicator has left in the store.
 #[derive(Debug, Default)]
@@ -44,6 +47,7 @@ pub(super) struct Remembered {
     sent_at: Vec<Micros>,
     usage: Usage,
     foreign: Option<String>,
+    dates: Dates,
 }
 
 impl Remembered {
@@ -56,6 +60,7 @@ impl Remembered {
                 .collect(),
             usage: parsed::<WrittenUsage>(link::remembered(read, USAGE)?).into(),
             foreign: parsed(link::remembered(read, FOREIGN)?),
+            dates: parsed(link::remembered(read, CALENDAR)?),
         })
     }
 }
@@ -105,6 +110,8 @@ pub(super) struct Session {
     pub(super) contract: Contract,
     pub(super) remote: Cloudflare,
     pub(super) gates: Arc<Gates>,
+    pub(super) watch: Watch,
+    pub(super) calendar: Calendar,
 }
 
 impl Session {
@@ -125,7 +132,8 @@ impl Session {
         remote.restore_budget(remembered.sent_at);
         remote.restore_usage(remembered.usage);
         gates.restore(remembered.breakers, remembered.foreign);
-        Ok(Self { store, link, contract, remote, gates })
+        let (watch, calendar) = (Watch::default(), Calendar::from_dates(remembered.dates));
+        Ok(Self { store, link, contract, remote, gates, watch, calendar })
     }
 
     pub(super) fn now(&self) -> Micros {
@@ -147,6 +155,7 @@ impl Session {
             (BUDGET, written(&sent_at)),
             (USAGE, written(&WrittenUsage::from(self.remote.usage()))),
             (FOREIGN, written(&self.gates.foreign())),
+            (CALENDAR, written(&self.calendar.dates())),
         ]
     }
 }
