@@ -35,7 +35,7 @@ pub mod vectorize;
 
 pub mod contract;
 pub mod digest;
-pub mod fetch;
+pub mod feed;
 pub mod meta;
 pub mod permissions;
 pub mod provision;

@@ -22,6 +22,7 @@ pub mod memory;
 pub mod outbox;
 pub mod repair;
 pub mod retention;
+pub mod pull;
 pub mod search;
 pub mod stats;
 pub mod transfer;

@@ -107,6 +107,13 @@ CREATE TABLE unconfirmed_vector(
   mutation TEXT                     -- the index's name for the request
 ) STRICT;
 CREATE INDEX unconfirmed_vector_submitted ON unconfirmed_vector(submitted_at);
+-- What stands in the cloud and can't be taken: bad values, a missing body. Fetched again now and then.
+CREATE TABLE quarantine(
+  id TEXT PRIMARY KEY,              -- as it stands there; it may be no id at all
+  seq INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL               -- since when, microseconds since the epoch
+) STRICT, WITHOUT ROWID;
 
 -- One row while linked to an account: fixed here, never redirected by configuration.
 CREATE TABLE link(
