@@ -174,12 +174,7 @@ pub(super) fn progress(session: &Session, due: Due, cursor: i64, now: Micros) ->
     progress
 }
 
-fn pull_progress(
-    session: &Session,
-    due: Option<Micros>,
-    cursor: i64,
-    now: Micros,
-) -> PullProgress {
+fn pull_progress(session: &Session, due: Option<Micros>, cursor: i64, now: Micros) -> PullProgress {
     if session.link.mode == LinkMode::Shadow {
         return PullProgress::default();
     }

@@ -184,6 +184,9 @@ impl Looked {
 
     /// Brings everything together. `text` is what stands in the row, or in the bucket for it.
     fn finish(self, here: Option<&BodyHash>, text: Option<String>) -> Result<Finished, String> {
+        if text.is_none() && self.needs_text(here) {
+            return Err("its text can't be read as one".to_owned());
+        }
         if self.is_row_alive()
             && let Some(text) = &text
         {

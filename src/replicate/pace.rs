@@ -106,7 +106,8 @@ impl Pace {
 
     /// Whether what was set aside is to be fetched once more: hourly, and when somebody asks.
     pub fn takes_retry(&mut self, now: Micros) -> bool {
-        let is_due = self.is_caught_up && (self.retry_at <= now || self.retry_at.since(now) > RETRY);
+        let is_due =
+            self.is_caught_up && (self.retry_at <= now || self.retry_at.since(now) > RETRY);
         if is_due {
             self.retry_at = now.plus(RETRY);
         }
@@ -161,8 +162,7 @@ impl Pace {
 
     /// Everything was read; `has_moved` tells whether anything was new.
     pub fn caught_up(&mut self, has_moved: bool, now: Micros) {
-        self.interval =
-            if has_moved { ACTIVE } else { (self.interval * 2).clamp(ACTIVE, QUIET) };
+        self.interval = if has_moved { ACTIVE } else { (self.interval * 2).clamp(ACTIVE, QUIET) };
         self.next_at = now.plus(self.interval);
         self.failures = 0;
         self.limit = 0;

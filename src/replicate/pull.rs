@@ -43,8 +43,7 @@ async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
         .await?;
     let (from, anchor) = (read.0, read.1.map(|(seq, nonce)| Anchor { seq, nonce }));
     let limit = session.pace().limit();
-    let page =
-        feed::page(d1, from, limit, anchor.as_ref()).await.map_err(Trouble::Remote)?;
+    let page = feed::page(d1, from, limit, anchor.as_ref()).await.map_err(Trouble::Remote)?;
     session.gates.succeeded(Remote::D1, session.now());
     match session.recognise(&page.cloud).await? {
         Recognised::Known => {}
@@ -129,11 +128,7 @@ fn note_skew(session: &Session, page: &Page) {
 }
 
 /// The page could not be had.
-async fn trouble(
-    session: &Session,
-    d1: &D1,
-    error: &RemoteError,
-) -> Result<Tally, StoreError> {
+async fn trouble(session: &Session, d1: &D1, error: &RemoteError) -> Result<Tally, StoreError> {
     let now = session.now();
     let failures = session.pace().failures();
     let at = match session.gates.failed(error, failures, now) {
@@ -154,11 +149,7 @@ async fn trouble(
 }
 
 /// Quarantines the next entry by its key alone.
-async fn skip(
-    session: &Session,
-    d1: &D1,
-    error: &RemoteError,
-) -> Result<(), StoreError> {
+async fn skip(session: &Session, d1: &D1, error: &RemoteError) -> Result<(), StoreError> {
     let from = session.store.read(pull::cursor).await?.unwrap_or(0);
     let Ok(Some((key, seq))) = feed::next_key(d1, from).await else { return Ok(()) };
     let reason = format!("the database can't bring it: {error}");
@@ -202,8 +193,7 @@ pub(super) async fn fetch(
 ) -> Result<Option<Intake>, Trouble> {
     let anchor = session.store.read(link::anchor).await?;
     let anchor = anchor.map(|(seq, nonce)| Anchor { seq, nonce });
-    let (entries, cloud) =
-        feed::fetch(d1, ids, anchor.as_ref()).await.map_err(Trouble::Remote)?;
+    let (entries, cloud) = feed::fetch(d1, ids, anchor.as_ref()).await.map_err(Trouble::Remote)?;
     if session.recognise(&cloud).await? != Recognised::Known {
         return Ok(None);
     }

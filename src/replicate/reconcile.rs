@@ -108,8 +108,7 @@ impl Shown {
 
     /// Whether the row shows `state`, its text aside.
     fn shows(&self, state: &State) -> bool {
-        let is_born_then =
-            (self.created_at.0 - state.birth.value.at.0).abs() < SAME_INSTANT_MICROS;
+        let is_born_then = (self.created_at.0 - state.birth.value.at.0).abs() < SAME_INSTANT_MICROS;
         self.has_normal_tags
             && is_born_then
             && self.kind == state.kind.value

@@ -35,10 +35,11 @@ pub fn verdict(sent: &PushRow, found: &FeedEntry) -> Verdict {
         Err(reason) => return Verdict::Differs(reason),
     };
     let read = |text: &str| state_text::read(text).map_err(|error| error.to_string());
-    let (theirs, ours) = match (found.state_text.as_deref().map(read).transpose(), read(&sent.state_text)) {
-        (Ok(theirs), Ok(ours)) => (theirs, ours),
-        (Err(reason), _) | (_, Err(reason)) => return Verdict::Differs(reason),
-    };
+    let (theirs, ours) =
+        match (found.state_text.as_deref().map(read).transpose(), read(&sent.state_text)) {
+            (Ok(theirs), Ok(ours)) => (theirs, ours),
+            (Err(reason), _) | (_, Err(reason)) => return Verdict::Differs(reason),
+        };
     let Some(theirs) = theirs else { return without_state(sent, found) };
     let is_touched = is_touched(Some(&theirs), shown.as_ref());
     if ours == theirs && (shown.is_some() || !sent.alive) && !is_touched {

@@ -112,12 +112,3 @@ pub fn sums<'a>(entries: impl IntoIterator<Item = &'a LocalEntry>, digits: usize
     }
     sums
 }
-
-/// How far the cloud's feed has been read.
-///
-/// # Errors
-/// The database refused.
-pub fn cursor(read: &Read<'_>) -> Result<i64, StoreError> {
-    let sql = "SELECT coalesce(max(cursor), 0) FROM link";
-    Ok(read.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
-}

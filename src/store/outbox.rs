@@ -102,8 +102,7 @@ pub(super) struct Owed<'a> {
 pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreError> {
     let Some(link) = write.link().cloned() else { return Ok(()) };
     let generation = write.generation();
-    let is_large =
-        owed.content.is_some_and(|text| bucket_size(text, link.inline_bytes).is_some());
+    let is_large = owed.content.is_some_and(|text| bucket_size(text, link.inline_bytes).is_some());
     let has_body = write
         .conn
         .prepare_cached("SELECT 1 FROM remote_position WHERE memory = ?1 AND r2_key IS NOT NULL")?
@@ -114,8 +113,7 @@ pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreErr
     }
     put(write, owed.key, Product::D1, generation, "due", 0)?;
     if owed.has_vector {
-        let is_waiting =
-            owed.is_findable && link.is_local_space && is_unembedded(write, owed.key)?;
+        let is_waiting = owed.is_findable && link.is_local_space && is_unembedded(write, owed.key)?;
         let state = if is_waiting { "waiting_for_embedding" } else { "due" };
         put(write, owed.key, Product::Vectorize, generation, state, 0)?;
     }

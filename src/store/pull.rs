@@ -156,7 +156,8 @@ pub fn apply(
         }
     }
     let mut became = Vec::new();
-    let n_applied = if mutant::is(Mutant::PartialPage) { page.incoming.len() / 2 } else { usize::MAX };
+    let n_applied =
+        if mutant::is(Mutant::PartialPage) { page.incoming.len() / 2 } else { usize::MAX };
     for incoming in page.incoming.iter().take(n_applied) {
         match merge(write, incoming)? {
             None | Some(Became::Unchanged) => {}
@@ -198,10 +199,7 @@ fn merged(here: Option<&Row>, incoming: &Incoming) -> State {
 ///
 /// # Errors
 /// The database refused.
-pub fn merge(
-    write: &mut Write<'_>,
-    incoming: &Incoming,
-) -> Result<Option<Became>, StoreError> {
+pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became>, StoreError> {
     let before = Row::load(write, &incoming.id)?;
     let merged = merged(before.as_ref(), incoming);
     let Some(content) = text_of(before.as_ref(), &merged, incoming) else { return Ok(None) };
@@ -280,10 +278,8 @@ fn text_of<'a>(
 ) -> Option<Option<&'a str>> {
     let own = before.filter(|here| here.state.text.value == merged.text.value);
     let own = own.and_then(|here| here.content.as_deref());
-    let theirs = incoming
-        .content
-        .as_deref()
-        .filter(|_| incoming.state.text.value == merged.text.value);
+    let theirs =
+        incoming.content.as_deref().filter(|_| incoming.state.text.value == merged.text.value);
     match own.or(theirs) {
         Some(text) => Some(Some(text)),
         // Something to bring back is better than nothing.

@@ -103,11 +103,11 @@ async fn a_database_that_was_put_back_gets_everything_again() {
     let world = World::linked().await;
     let before = world.remember("before", &[]).await;
     world.settle().await;
-    let backup = world.account.core().d1_snapshot("memories").unwrap();
+    let backup = world.account.core().d1_copy("memories").unwrap();
     let lost = world.remember("lost by the restore", &["kept"]).await;
     world.retag(before, &["later"]).await;
     world.settle().await;
-    world.account.core().d1_restore("memories", &backup).unwrap();
+    world.account.core().d1_become("memories", &backup).unwrap();
     let after = world.remember("after", &[]).await;
     world.settle().await;
     assert_eq!(world.state(), SyncState::Idle);

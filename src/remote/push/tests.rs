@@ -326,7 +326,8 @@ async fn no_statement_of_a_push_reads_a_whole_table() {
         for step in plan.rows().filter_map(|row| row.text("detail")) {
             // Virtual tables and the stage are read from end to end; that is the batch itself.
             let whole = step.strip_prefix("SCAN ").filter(|rest| !rest.contains("VIRTUAL TABLE"));
-            let small = ["CONSTANT ROW", "mt_stage", "q", "(subquery", "x", "j", "a", "b", "f", "found"];
+            let small =
+                ["CONSTANT ROW", "mt_stage", "q", "(subquery", "x", "j", "a", "b", "f", "found"];
             // Listed for the foreign key of `memory_tags`, and run only if one is already violated.
             if step == "SCAN memory_tags" && statement.sql.starts_with("INSERT OR IGNORE INTO tags")
             {

@@ -14,7 +14,7 @@ use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product as Remote, RemoteError};
 use crate::remote::feed::{self, FETCH_MAX, FeedEntry};
-use crate::remote::push::{self, Anchor, PushAnswer, PushBatch, PushRow};
+use crate::remote::push::{self, Anchor, CloudCheck, PushAnswer, PushBatch, PushRow};
 use crate::store::Read;
 use crate::store::error::StoreError;
 use crate::store::link::{self, LinkMode};
@@ -149,8 +149,7 @@ impl Sender<'_> {
         answer: PushAnswer,
         tally: &mut Tally,
     ) -> Result<bool, StoreError> {
-        if self.session.recognise(&answer.cloud).await? != Recognised::Known {
-            commit(self.session, Vec::new(), None, tally).await?;
+        if !self.is_known(&answer.cloud, tally).await? {
             return Ok(false);
         }
         let settled = answer.winners.iter().filter_map(|winner| {
@@ -183,8 +182,7 @@ impl Sender<'_> {
                     return Ok(false);
                 }
             };
-            if self.session.recognise(&cloud).await? != Recognised::Known {
-                commit(self.session, Vec::new(), None, tally).await?;
+            if !self.is_known(&cloud, tally).await? {
                 return Ok(false);
             }
             if self.session.link.mode == LinkMode::Shadow {
@@ -201,6 +199,19 @@ impl Sender<'_> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether the answer came from the database that this device knows, in the state that it knows.
+    async fn is_known(&self, cloud: &CloudCheck, tally: &mut Tally) -> Result<bool, StoreError> {
+        let recognised = self.session.recognise(cloud).await?;
+        if recognised == Recognised::PutBack {
+            // All of it is owed again: there is something to do at once.
+            tally.learnt += 1;
+        }
+        if recognised != Recognised::Known {
+            commit(self.session, Vec::new(), None, tally).await?;
+        }
+        Ok(recognised == Recognised::Known)
     }
 
     /// Puts memories off whose state in the cloud could not be read.
@@ -231,7 +242,8 @@ impl Sender<'_> {
         let unexplained = intake.incoming.extract_if(.., |one| is_unexplained(one));
         let unexplained: Vec<MemoryId> = unexplained.map(|one| one.id).collect();
         let why = "the database did not take the memory, though nothing changed it there";
-        records.extend(unexplained.iter().filter_map(|id| self.record(*id, Outcome::NotTaken, why)));
+        records
+            .extend(unexplained.iter().filter_map(|id| self.record(*id, Outcome::NotTaken, why)));
         for one in &intake.quarantined {
             let Ok(id) = one.key.parse() else { continue };
             let why = format!("what the database holds can't be taken: {}", one.reason);

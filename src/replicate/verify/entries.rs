@@ -106,6 +106,7 @@ fn one_by_one(
     }
     for entry in there.values() {
         match entry.memory() {
+            _ if local.is_quarantined(&entry.id) => found.skip(),
             None => found.add_unreadable(&entry.id),
             Some(id) if local.find(&id).is_some() || !check.pulls() => {}
             Some(_) if is_coming(entry) => found.skip(),

@@ -4,21 +4,28 @@ use super::super::session::Session;
 use crate::model::id::MemoryId;
 use crate::store::digest::{self, LocalEntry};
 use crate::store::error::StoreError;
+use crate::store::{Read, pull};
+use std::collections::HashSet;
 
 /// Memories that one look at the store reads.
 const PAGE: usize = 2000;
+/// Quarantined names that are looked at.
+const KNOWN_BAD: usize = 10_000;
 
 pub(super) struct Local {
     /// In the order of their ids.
     entries: Vec<LocalEntry>,
     /// How far the feed has been read.
     pub(super) cursor: i64,
+    /// What the cloud holds and can't be taken, by its name there: that is known.
+    quarantined: HashSet<String>,
 }
 
 impl Local {
     pub(super) async fn load(session: &Session) -> Result<Self, StoreError> {
         // Read first: what is pulled meanwhile lies beyond it and is on its way.
-        let cursor = session.store.read(digest::cursor).await?;
+        let read = |read: &Read<'_>| Ok((pull::cursor(read)?, pull::quarantined(read, KNOWN_BAD)?.0));
+        let (cursor, quarantined) = session.store.read(read).await?;
         let (mut entries, mut after) = (Vec::new(), 0);
         loop {
             let page = session.store.read(move |read| digest::page(read, after, PAGE)).await?;
@@ -31,7 +38,8 @@ impl Local {
             }
         }
         entries.sort_unstable_by_key(|entry| entry.id);
-        Ok(Self { entries, cursor })
+        let quarantined = quarantined.into_iter().map(|one| one.key).collect();
+        Ok(Self { entries, cursor: cursor.unwrap_or(0), quarantined })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -45,6 +53,11 @@ impl Local {
     pub(super) fn find(&self, id: &MemoryId) -> Option<&LocalEntry> {
         let at = self.entries.binary_search_by_key(id, |entry| entry.id).ok()?;
         self.entries.get(at)
+    }
+
+    /// Whether it is known that what the cloud has under this name can't be taken.
+    pub(super) fn is_quarantined(&self, name: &str) -> bool {
+        self.quarantined.contains(name)
     }
 
     /// Memories of which something is owed.

@@ -10,8 +10,9 @@
 //! no difference. Time passes while the stores are compared, so every difference is looked at again in
 //! the local store before it is reported: one that something has changed meanwhile is none.
 //!
-//! A comparison changes nothing. A repair writes duties, in the backfill lane; what they lead to goes the
-//! way of every duty, compare-and-swap included, so that a repair can't undo what others did meanwhile.
+//! A comparison changes nothing. A repair writes duties, in the backfill lane, and has fetched again what
+//! may be newer there; what follows goes the way of every duty and of every merge, compare-and-swap
+//! included, so that a repair can't undo what others did meanwhile.
 
 mod bodies;
 mod entries;

@@ -12,7 +12,7 @@ use crate::store::digest;
 use crate::store::error::StoreError;
 use crate::store::outbox::Product;
 use crate::store::repair::owe;
-use crate::store::{Read, Write};
+use crate::store::{Read, Write, pull};
 use std::collections::BTreeMap;
 
 /// Memories that one look at the store reads, and one write changes.
@@ -58,19 +58,22 @@ pub(super) async fn repair(
     candidates: &[Candidate],
 ) -> Result<BTreeMap<Kind, u64>, VerifyError> {
     let mut done = BTreeMap::new();
+    let mut is_fetching = false;
     for portion in candidates.chunks(PORTION) {
-        let (mut duties, mut strays) = (Vec::new(), Vec::new());
+        let (mut duties, mut fetched, mut strays) = (Vec::new(), Vec::new(), Vec::new());
         for candidate in portion {
             let Some(id) = candidate.id else { continue };
-            let products = owed_for(candidate.kind, check.pulls());
+            let remedy = Remedy::of(candidate.kind, check.pulls());
             let key = local.find(&id).map(|entry| entry.key);
-            if let Some(key) = key.filter(|_| !products.is_empty()) {
-                duties.extend(products.iter().map(|product| (*product, key)));
+            let owed = key.map_or(&[][..], |_| remedy.owed);
+            duties.extend(key.into_iter().flat_map(|key| owed.iter().map(move |one| (*one, key))));
+            fetched.extend(remedy.is_fetched.then_some(id));
+            strays.extend((candidate.kind == Kind::VectorUnknown).then_some(id));
+            if remedy.is_fetched || !owed.is_empty() {
                 *done.entry(candidate.kind).or_default() += 1;
-            } else if candidate.kind == Kind::VectorUnknown {
-                strays.push(id);
             }
         }
+        is_fetching |= !fetched.is_empty();
         let write = move |write: &mut Write<'_>| {
             for product in Product::ALL {
                 let of_product = duties.iter().filter(|(owed, _)| *owed == product);
@@ -79,27 +82,49 @@ pub(super) async fn repair(
                     owe(write, product, &keys)?;
                 }
             }
-            Ok(())
+            pull::refetch(write, &fetched)
         };
         check.session.store.write(write).await?;
-        *done.entry(Kind::VectorUnknown).or_default() += remove(check, &strays).await?;
+        let n_removed = remove(check, &strays).await?;
+        if n_removed > 0 {
+            *done.entry(Kind::VectorUnknown).or_default() += n_removed;
+        }
+    }
+    if is_fetching {
+        check.session.pace().hasten();
     }
     Ok(done)
 }
 
-/// What a difference leads to. Where the Python service's row shows something else and this device only
-/// pushes, nothing is done: a push would overwrite what the service wrote.
-fn owed_for(kind: Kind, pulls: bool) -> &'static [Product] {
-    match kind {
-        Kind::MissingInCloud | Kind::Differing | Kind::RowMissing => &[Product::D1],
-        Kind::RowDiffers if pulls => &[Product::D1],
-        Kind::VectorMissing | Kind::VectorOfDead => &[Product::Vectorize],
-        Kind::BodyMissing | Kind::BodyDiffers => &[Product::R2, Product::D1],
-        Kind::RowDiffers
-        | Kind::MissingHere
-        | Kind::RowWithoutState
-        | Kind::Unreadable
-        | Kind::VectorUnknown => &[],
+/// What is done about a difference.
+struct Remedy {
+    /// Owed anew.
+    owed: &'static [Product],
+    /// Fetched again; merging then decides what is owed.
+    is_fetched: bool,
+}
+
+impl Remedy {
+    /// A device that only pushes takes nothing. Where the Python service's row shows something else it
+    /// does nothing either: a push would overwrite what the service wrote.
+    fn of(kind: Kind, pulls: bool) -> Self {
+        let owed: &[Product] = match kind {
+            Kind::MissingInCloud | Kind::Differing | Kind::RowMissing | Kind::RowTextDiffers => {
+                &[Product::D1]
+            }
+            Kind::VectorMissing | Kind::VectorOfDead => &[Product::Vectorize],
+            Kind::BodyMissing | Kind::BodyDiffers => &[Product::R2, Product::D1],
+            Kind::RowDiffers
+            | Kind::MissingHere
+            | Kind::RowWithoutState
+            | Kind::Unreadable
+            | Kind::VectorUnknown => &[],
+        };
+        let is_fetched = match kind {
+            Kind::Differing | Kind::RowDiffers | Kind::MissingHere | Kind::RowWithoutState => pulls,
+            _ => false,
+        };
+        Self { owed, is_fetched }
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Kind {
     RowMissing,
     /// The Python service's row shows something else than the state.
     RowDiffers,
+    /// The Python service's row holds another text, or names another body.
+    RowTextDiffers,
     /// The database has something whose name is no memory's id.
     Unreadable,
     /// The index has no vector of a memory.
@@ -38,13 +40,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MissingInCloud,
         Self::MissingHere,
         Self::Differing,
         Self::RowWithoutState,
         Self::RowMissing,
         Self::RowDiffers,
+        Self::RowTextDiffers,
         Self::Unreadable,
         Self::VectorMissing,
         Self::VectorOfDead,
@@ -62,6 +65,7 @@ impl Kind {
             Self::RowWithoutState => "row_without_state",
             Self::RowMissing => "row_missing",
             Self::RowDiffers => "row_differs",
+            Self::RowTextDiffers => "row_text_differs",
             Self::Unreadable => "unreadable",
             Self::VectorMissing => "vector_missing",
             Self::VectorOfDead => "vector_of_dead",

@@ -29,6 +29,7 @@ pub(super) async fn compare(
                 }
                 // With a state it was found by that.
                 None if row.has_state => {}
+                None if local.is_quarantined(&row.id) => found.skip(),
                 None => found.add_unreadable(&row.id),
             }
         }
@@ -52,7 +53,7 @@ fn one(check: &Check<'_>, local: &Local, id: MemoryId, row: &CloudRow, found: &m
     let Some(here) = local.find(&id) else {
         // With a state it was found by that; a device that only pushes takes nothing.
         if !row.has_state && check.pulls() {
-            if is_coming {
+            if is_coming || local.is_quarantined(&row.id) {
                 found.skip();
             } else {
                 found.add(Kind::RowWithoutState, id, None);
@@ -60,29 +61,36 @@ fn one(check: &Check<'_>, local: &Local, id: MemoryId, row: &CloudRow, found: &m
         }
         return;
     };
-    if here.owes_row || found.is_unsettled(&id) || shows(row, here) {
+    if here.owes_row || found.is_unsettled(&id) {
         return;
     }
+    let kind = match (shows(row, here), holds(row, here)) {
+        (true, true) => return,
+        (true, false) => Kind::RowTextDiffers,
+        (false, _) => Kind::RowDiffers,
+    };
     if is_coming || here.position > row.seq {
         found.skip();
     } else {
-        found.add(Kind::RowDiffers, id, Some(here.digest));
+        found.add(kind, id, Some(here.digest));
     }
 }
 
 /// Whether a row shows what the memory is here. Of a deleted memory it shows only that.
 fn shows(row: &CloudRow, here: &LocalEntry) -> bool {
-    if !here.is_alive || row.is_dead {
-        return here.is_alive != row.is_dead;
-    }
-    let same_body = match (&here.r2_key, &row.r2_key) {
+    here.is_alive != row.is_dead && (row.is_dead || row.shown == here.shown)
+}
+
+/// Whether a row holds the text, as far as its length and the key of its body tell.
+fn holds(row: &CloudRow, here: &LocalEntry) -> bool {
+    match (&here.r2_key, &row.r2_key) {
+        _ if !here.is_alive || row.is_dead => true,
         (None, None) => here.bytes == row.bytes,
         (Some(ours), Some(theirs)) => ours == theirs,
         (Some(_), None) => false,
         // A body that another device put there holds the text that was taken from it.
         (None, Some(_)) => true,
-    };
-    row.shown == here.shown && same_body
+    }
 }
 
 #[cfg(test)]
@@ -121,22 +129,25 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_life_type_tags_and_body() {
+    fn a_row_shows_life_type_and_tags() {
         assert!(shows(&row(), &here()));
         assert!(!shows(&CloudRow { is_dead: true, ..row() }, &here()));
         assert!(!shows(&CloudRow { shown: 9, ..row() }, &here()));
-        assert!(!shows(&CloudRow { bytes: Some(4), ..row() }, &here()));
-        let key = |key: &str| Some(key.to_owned());
-        let long = LocalEntry { r2_key: key("a"), bytes: Some(9), ..here() };
-        assert!(shows(&CloudRow { r2_key: key("a"), ..row() }, &long));
-        assert!(!shows(&CloudRow { r2_key: key("b"), ..row() }, &long));
-        assert!(!shows(&row(), &long));
-    }
-
-    #[test]
-    fn a_dead_memorys_row_shows_only_that() {
         let dead = LocalEntry { is_alive: false, shown: 7, bytes: None, ..here() };
         assert!(shows(&CloudRow { is_dead: true, ..row() }, &dead));
         assert!(!shows(&row(), &dead));
+    }
+
+    #[test]
+    fn a_row_holds_the_text_or_names_its_body() {
+        assert!(holds(&row(), &here()));
+        assert!(!holds(&CloudRow { bytes: Some(4), ..row() }, &here()));
+        let key = |key: &str| Some(key.to_owned());
+        let long = LocalEntry { r2_key: key("a"), bytes: Some(9), ..here() };
+        assert!(holds(&CloudRow { r2_key: key("a"), ..row() }, &long));
+        assert!(!holds(&CloudRow { r2_key: key("b"), ..row() }, &long));
+        assert!(!holds(&row(), &long));
+        let dead = LocalEntry { is_alive: false, bytes: None, ..here() };
+        assert!(holds(&CloudRow { is_dead: true, ..row() }, &dead));
     }
 }
