@@ -38,6 +38,12 @@ const BARE_ROWS: &str = "SELECT CAST(m.id AS TEXT) AS at, m.content_hash AS id, 
 const KNOWN: &str = "SELECT k.value AS id FROM json_each(?1) k WHERE EXISTS (SELECT 1 FROM mt_entry e WHERE e.id = k.value) OR EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = k.value)";
 const BODIES: &str = "SELECT k.value AS id, e.state->>'$.life[0]' AS life_at, e.state->>'$.life[1]' AS alive, e.state->>'$.text[0]' AS text_at, m.id IS NOT NULL AND m.deleted_at IS NULL AS shown, m.r2_key AS body FROM json_each(?1) k CROSS JOIN mt_entry e ON e.id = k.value LEFT JOIN memories m ON m.content_hash = k.value WHERE json_valid(e.state)";
 
+/// As the triggers do it: each row of these ids goes to the end of the feed.
+const ANNOUNCE: [&str; 2] = [
+    "DELETE FROM mt_feed WHERE id IN (SELECT m.content_hash FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value) AND (SELECT v FROM mt_meta WHERE k = 'database') = ?2",
+    "INSERT INTO mt_feed(id) SELECT m.content_hash FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?2",
+];
+
 /// An answer with what it says of the database and what it cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told<T> {
@@ -230,6 +236,17 @@ pub async fn bodies(
         Ok(facts.collect())
     };
     ask(d1, Statement::new(BODIES, vec![Some(list(ids))]), anchor, read).await
+}
+
+/// Puts the rows of `ids`, at most [`KNOWN_MAX`], at the end of the feed, so that every device reads them:
+/// the Python service has written them where no trigger told. Nothing is done in a database that doesn't
+/// call itself `database`.
+///
+/// # Errors
+/// The request failed.
+pub async fn announce(d1: &D1, ids: &[String], database: &str) -> Result<(), RemoteError> {
+    let params = vec![Some(list(ids)), Some(database.to_owned())];
+    d1.batch(&ANNOUNCE.map(|sql| Statement::new(sql, params.clone()))).await.map(drop)
 }
 
 fn list(texts: &[String]) -> String {

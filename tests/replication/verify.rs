@@ -38,6 +38,18 @@ impl World {
         Vectorize::new(self.remote(), "vectors")
     }
 
+    /// Takes a memory out of the file, as no program would.
+    async fn lose(&self, id: MemoryId) {
+        let file = rusqlite::Connection::open(self.store.path()).unwrap();
+        let of_it = format!("(SELECT key FROM memory WHERE id = '{id}')");
+        for table in
+            ["tag", "remote_position", "pending_embedding", "embedding", "outbox", "history"]
+        {
+            file.execute(&format!("DELETE FROM {table} WHERE memory = {of_it}"), []).unwrap();
+        }
+        file.execute("DELETE FROM memory WHERE id = ?1", [id.to_string()]).unwrap();
+    }
+
     async fn put_vector(&self, id: &str) {
         let values = UnitVector::normalise(vec![1.0; super::DIMS]).unwrap();
         let row = VectorRow { id: id.to_owned(), values, metadata: None };
@@ -105,7 +117,7 @@ async fn what_is_on_its_way_is_no_difference() {
 /// Damages, sees that exactly the damage is found, repairs, and sees that it is gone.
 async fn repaired(world: &World, kind: Kind, ids: &[MemoryId]) {
     only(&world.verify(false).await, kind, ids);
-    assert_eq!(world.counts().await.pending, 0, "looking changes nothing");
+    assert_eq!(world.counts().await.pending, 0, "nothing is owed: {:?}", world.entries().await);
     let report = world.verify(true).await;
     only(&report, kind, ids);
     assert_eq!(report.repaired(), ids.len() as u64);
@@ -129,6 +141,8 @@ async fn states_that_are_gone_or_altered_come_back() {
 async fn rows_that_are_gone_come_back_and_altered_ones_are_told() {
     let (world, ids) = world().await;
     let (one, two, dead) = (ids[0], ids[1], ids[11]);
+    world.damage(&format!("UPDATE memories SET content = 'cut' WHERE content_hash = '{one}'"));
+    repaired(&world, Kind::RowTextDiffers, &[one]).await;
     world.damage(&format!("DELETE FROM memories WHERE content_hash IN ('{one}', '{dead}')"));
     // A dead memory's row may be gone: its state holds the tombstone.
     repaired(&world, Kind::RowMissing, &[one]).await;
@@ -194,6 +208,88 @@ async fn names_that_are_no_ids_are_told_and_left_alone() {
     let report = world.verify(true).await;
     assert_eq!((report.of(Kind::Unreadable), report.differences()), (2, 2), "{report:?}");
     assert_eq!((report.repaired(), world.counts().await.pending), (0, 0));
+}
+
+/// Two devices that read each other's changes, with a few memories of the first one.
+async fn pair() -> (World, World, Vec<MemoryId>) {
+    let mut first = World::unlinked(memtide::emulator::options::Options::default());
+    first.provision(&super::Contract::local(super::space()).unwrap()).await;
+    let mut second = World::device(first.account.clone(), first.clock.clone(), 2);
+    let mut ids = Vec::new();
+    for world in [&mut first, &mut second] {
+        world.mode = super::LinkMode::Dual;
+        world.activate().await;
+        world.link().await.unwrap();
+    }
+    for n in 0..5 {
+        ids.push(first.remember(&format!("memory {n}"), &["a"]).await);
+    }
+    first.embed().await;
+    for _ in 0..3 {
+        first.rest().await;
+        second.embed().await;
+        second.rest().await;
+    }
+    assert_eq!(second.get(ids[4]).await.content, "memory 4");
+    (first, second, ids)
+}
+
+#[tokio::test]
+async fn devices_that_converged_differ_in_nothing_on_both_sides() {
+    let (first, second, ids) = pair().await;
+    for world in [&first, &second] {
+        let report = world.verify(false).await;
+        only(&report, Kind::Differing, &[]);
+        assert_eq!((report.compared.memories, report.compared.vectors), (5, Some(5)));
+    }
+    // What one has changed and the other has yet to read is on its way.
+    first.retag(ids[0], &["b"]).await;
+    first.remember("new", &[]).await;
+    first.embed().await;
+    first.settle().await;
+    let report = second.verify(true).await;
+    only(&report, Kind::Differing, &[]);
+    assert!(report.on_the_way >= 2, "{report:?}");
+}
+
+#[tokio::test]
+async fn what_is_missing_here_is_fetched_again() {
+    let (first, second, ids) = pair().await;
+    second.lose(ids[0]).await;
+    repaired(&second, Kind::MissingHere, &[ids[0]]).await;
+    assert_eq!(second.get(ids[0]).await.content, "memory 0");
+    assert_eq!(second.get(ids[0]).await.tags, ["a"]);
+    only(&first.verify(false).await, Kind::Differing, &[]);
+}
+
+#[tokio::test]
+async fn what_the_python_service_wrote_unnoticed_is_taken_up() {
+    let (_, second, ids) = pair().await;
+    let (one, two) = (ids[0], ids[1]);
+    let row = "INSERT INTO memories(content_hash, content, memory_type, created_at, created_at_iso, updated_at) VALUES";
+    let unnoticed = MemoryId::of("unnoticed");
+    second.damage(&format!("{row} ('{unnoticed}', 'unnoticed', 'note', 5, '', 5)"));
+    repaired(&second, Kind::RowWithoutState, &[unnoticed]).await;
+    assert_eq!(second.get(unnoticed).await.content, "unnoticed");
+    let later = second.clock.now().0 / 1_000_000 + 5;
+    let kind = format!(
+        "UPDATE memories SET memory_type = 'decision', updated_at = {later} WHERE content_hash = '{one}'"
+    );
+    second.damage(&kind);
+    repaired(&second, Kind::RowDiffers, &[one]).await;
+    assert_eq!(second.get(one).await.memory_type, "decision");
+    let states = format!("UPDATE mt_entry SET state = '{{}}', dg = dg + 1 WHERE id = '{two}'");
+    second.damage(&states);
+    repaired(&second, Kind::Differing, &[two]).await;
+}
+
+#[tokio::test]
+async fn a_vector_of_a_memory_that_nobody_knows_is_removed() {
+    let (_, second, _) = pair().await;
+    let nobodys = MemoryId::of("nobody's");
+    second.put_vector(&nobodys.to_string()).await;
+    repaired(&second, Kind::VectorUnknown, &[nobodys]).await;
+    assert_eq!(second.vectors().len(), 5);
 }
 
 #[tokio::test]

@@ -130,3 +130,26 @@ async fn the_facts_of_bodies_come_from_the_states() {
     assert_eq!((dead.id, dead.is_alive, dead.life_at.ms), (MemoryId::of("dead"), false, 10));
     assert_eq!((dead.is_shown, dead.shown_key.clone()), (false, None));
 }
+
+#[tokio::test]
+async fn a_row_that_no_trigger_told_of_is_announced_once() {
+    let d1 = database(&["known"]).await;
+    let row = "INSERT INTO memories(content_hash, content, created_at, created_at_iso) VALUES (?1, 'x', 1, '')";
+    for name in ["known", "unknown"] {
+        execute(&d1, row, &[&id(name)]).await;
+    }
+    execute(&d1, "DELETE FROM mt_feed WHERE id = ?1", &[&id("unknown")]).await;
+    let ids = [id("unknown"), id("nobody's")];
+    announce(&d1, &ids, "another").await.expect("an answer");
+    let seqs = async || {
+        let page = rows(&d1, 0, None).await.expect("rows").what;
+        page.rows.iter().map(|row| row.seq).collect::<Vec<_>>()
+    };
+    let before = seqs().await;
+    assert_eq!(before[1], 0);
+    announce(&d1, &ids, "uuid-1").await.expect("an answer");
+    let after = seqs().await;
+    assert!(after[0] == before[0] && after[1] > before[0], "{after:?}");
+    let n = d1.run(Statement::plain("SELECT count(*) AS n FROM mt_feed")).await.expect("a count");
+    assert_eq!(n.first().and_then(|row| row.integer("n")), Some(2));
+}

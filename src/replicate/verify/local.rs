@@ -24,7 +24,8 @@ pub(super) struct Local {
 impl Local {
     pub(super) async fn load(session: &Session) -> Result<Self, StoreError> {
         // Read first: what is pulled meanwhile lies beyond it and is on its way.
-        let read = |read: &Read<'_>| Ok((pull::cursor(read)?, pull::quarantined(read, KNOWN_BAD)?.0));
+        let read =
+            |read: &Read<'_>| Ok((pull::cursor(read)?, pull::quarantined(read, KNOWN_BAD)?.0));
         let (cursor, quarantined) = session.store.read(read).await?;
         let (mut entries, mut after) = (Vec::new(), 0);
         loop {

@@ -6,6 +6,7 @@ use super::report::{Candidate, Kind};
 use super::{Check, VerifyError};
 use crate::model::id::MemoryId;
 use crate::remote::budget::Lane;
+use crate::remote::digest::announce;
 use crate::remote::error::Product as Remote;
 use crate::remote::vectorize::{DELETE_MAX, Vectorize};
 use crate::store::digest;
@@ -60,7 +61,8 @@ pub(super) async fn repair(
     let mut done = BTreeMap::new();
     let mut is_fetching = false;
     for portion in candidates.chunks(PORTION) {
-        let (mut duties, mut fetched, mut strays) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut duties, mut fetched) = (Vec::new(), Vec::new());
+        let (mut unnoticed, mut strays) = (Vec::new(), Vec::new());
         for candidate in portion {
             let Some(id) = candidate.id else { continue };
             let remedy = Remedy::of(candidate.kind, check.pulls());
@@ -68,6 +70,7 @@ pub(super) async fn repair(
             let owed = key.map_or(&[][..], |_| remedy.owed);
             duties.extend(key.into_iter().flat_map(|key| owed.iter().map(move |one| (*one, key))));
             fetched.extend(remedy.is_fetched.then_some(id));
+            unnoticed.extend((candidate.kind == Kind::RowWithoutState).then(|| id.to_string()));
             strays.extend((candidate.kind == Kind::VectorUnknown).then_some(id));
             if remedy.is_fetched || !owed.is_empty() {
                 *done.entry(candidate.kind).or_default() += 1;
@@ -85,6 +88,14 @@ pub(super) async fn repair(
             pull::refetch(write, &fetched)
         };
         check.session.store.write(write).await?;
+        if !unnoticed.is_empty() {
+            let database = &check.session.link.database_uuid;
+            let answer = announce(&check.d1, &unnoticed, database).await;
+            check.noted(Remote::D1, answer)?;
+            is_fetching = true;
+            let n_announced = u64::try_from(unnoticed.len()).unwrap_or(u64::MAX);
+            *done.entry(Kind::RowWithoutState).or_default() += n_announced;
+        }
         let n_removed = remove(check, &strays).await?;
         if n_removed > 0 {
             *done.entry(Kind::VectorUnknown).or_default() += n_removed;
@@ -121,7 +132,7 @@ impl Remedy {
             | Kind::VectorUnknown => &[],
         };
         let is_fetched = match kind {
-            Kind::Differing | Kind::RowDiffers | Kind::MissingHere | Kind::RowWithoutState => pulls,
+            Kind::Differing | Kind::RowDiffers | Kind::MissingHere => pulls,
             _ => false,
         };
         Self { owed, is_fetched }
