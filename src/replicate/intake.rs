@@ -213,19 +213,19 @@ impl Looked {
                 .to_owned());
         }
         let r2_key = self.entry.row.and_then(|row| row.r2_key);
-        Ok(Finished::Incoming(Incoming {
+        Ok(Finished::Incoming(Box::new(Incoming {
             id: self.id,
             seq: self.entry.seq,
             state: reconciled.state,
             is_shown: reconciled.is_shown,
             content: content.filter(|_| is_alive),
             r2_key: r2_key.filter(|_| is_alive),
-        }))
+        })))
     }
 }
 
 enum Finished {
-    Incoming(Incoming),
+    Incoming(Box<Incoming>),
     Empty(MemoryId, i64),
 }
 
@@ -251,7 +251,7 @@ async fn finish(
             _ => Ok(inline.remove(&looked.id)),
         };
         match text.and_then(|text| looked.finish(here, text)) {
-            Ok(Finished::Incoming(incoming)) => intake.incoming.push(incoming),
+            Ok(Finished::Incoming(incoming)) => intake.incoming.push(*incoming),
             Ok(Finished::Empty(id, seq)) => intake.empty.push((id, seq)),
             Err(reason) => intake.quarantined.push(Quarantined { key, seq, reason }),
         }

@@ -121,13 +121,13 @@ impl Shown {
         // Through the form in which it is sent, which leaves a key out that the successor takes.
         let sent: BTreeMap<String, Value> =
             serde_json::from_str(&metadata_json(state)).unwrap_or_default();
-        let is_own = |key: &&String| {
-            !VOLATILE.contains(&key.as_str())
-                && !(self.superseded_by.is_some() && *key == "superseded_by")
+        let is_other = |key: &&String| {
+            VOLATILE.contains(&key.as_str())
+                || (self.superseded_by.is_some() && *key == "superseded_by")
         };
         let sent: BTreeMap<&String, String> = sent
             .iter()
-            .filter(|(key, _)| is_own(key))
+            .filter(|(key, _)| !is_other(key))
             .map(|(key, value)| (key, value.to_string()))
             .collect();
         sent.len() == self.metadata.len()

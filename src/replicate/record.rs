@@ -228,7 +228,7 @@ pub(super) async fn merge(
 
 /// Forgets all positions: the database was put back to an older state.
 pub(super) async fn begin_anew(session: &Session) -> Result<(), StoreError> {
-    write(session, |write| pull::begin_anew(write)).await.map(|_| ())
+    write(session, pull::begin_anew).await.map(|_| ())
 }
 
 /// Runs a job on the store; nothing is done, and `None` given, where the store has been linked to

@@ -47,19 +47,18 @@ pub struct Replicator {
     connect: Connect,
     gates: Arc<Gates>,
     is_held_up: AtomicBool,
-    heard: Heard,
+    listener: Option<Box<dyn Listener>>,
     keep_for: Option<Duration>,
 }
 
-/// What is told when memories came from the cloud, and when the store took or refused a write.
-pub struct Listener {
-    /// Memories that others changed.
-    pub changed: Box<dyn Fn(&[News]) + Send + Sync>,
-    /// How a step's writes ended.
-    pub stored: Box<dyn Fn(Option<&StoreError>) + Send + Sync>,
-}
+/// Hears what happens to the memories here.
+pub trait Listener: Send + Sync {
+    /// Others changed these memories.
+    fn changed(&self, news: &[News]);
 
-type Heard = Option<Listener>;
+    /// The store took the writes of a step, or refused one.
+    fn stored(&self, error: Option<&StoreError>);
+}
 
 impl Replicator {
     /// A replicator of what `store` owes. `connect` makes the client for a link, `seed` its chance, and
@@ -78,7 +77,7 @@ impl Replicator {
             connect,
             gates: Arc::new(Gates::new(seed)),
             is_held_up,
-            heard: None,
+            listener: None,
             keep_for: None,
         }
     }
@@ -93,8 +92,8 @@ impl Replicator {
 
     /// Tells `listener` what happens to memories here.
     #[must_use]
-    pub fn heard_by(mut self, listener: Listener) -> Self {
-        self.heard = Some(listener);
+    pub fn heard_by(mut self, listener: impl Listener + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
         self
     }
 
@@ -130,11 +129,11 @@ impl Replicator {
     /// How long to wait after a step; `None` if the store is gone.
     fn wait_after(&self, step: Result<Step, StoreError>) -> Option<Duration> {
         let now = self.shared.clock.now();
-        if let Some(listener) = &self.heard {
+        if let Some(listener) = &self.listener {
             match &step {
-                Ok(step) if step.tally.has_moved() => (listener.stored)(None),
+                Ok(step) if step.tally.has_moved() => listener.stored(None),
                 Ok(_) => {}
-                Err(error) => (listener.stored)(Some(error)),
+                Err(error) => listener.stored(Some(error)),
             }
         }
         match step {
@@ -193,10 +192,10 @@ impl Replicator {
         let (due, cursor) = self.next_due(&session, shared.clock.now()).await?;
         shared.publish_meanwhile(progress(&session, due, cursor, shared.clock.now()));
         let tally = self.passes(&session).await;
-        if let Some(listener) = &self.heard {
+        if let Some(listener) = &self.listener {
             let news = session.take_news();
             if !news.is_empty() {
-                (listener.changed)(&news);
+                listener.changed(&news);
             }
         }
         let mut tally = tally?;

@@ -180,7 +180,7 @@ fn deletions(write: &Write<'_>, incoming: &[Incoming]) -> Result<Option<u64>, St
     for one in incoming {
         let here = Row::load(write, &one.id)?;
         let merged = merged(here.as_ref(), one);
-        if text_of(here.as_ref(), &merged, one).is_none() {
+        if text_of(here.as_ref(), &merged, one) == Needed::Missing {
             return Ok(None);
         }
         n += u64::from(here.is_some_and(|row| row.state.is_alive()) && !merged.is_alive());
@@ -202,8 +202,11 @@ fn merged(here: Option<&Row>, incoming: &Incoming) -> State {
 pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became>, StoreError> {
     let before = Row::load(write, &incoming.id)?;
     let merged = merged(before.as_ref(), incoming);
-    let Some(content) = text_of(before.as_ref(), &merged, incoming) else { return Ok(None) };
-    let content = content.map(str::to_owned);
+    let content = match text_of(before.as_ref(), &merged, incoming) {
+        Needed::Text(text) => Some(text.to_owned()),
+        Needed::Nothing => None,
+        Needed::Missing => return Ok(None),
+    };
     if let Some(here) = &before {
         let is_news = merged != incoming.state && here.state != incoming.state;
         if is_news && incoming.state.is_alive() {
@@ -270,21 +273,26 @@ fn became(before: Option<&State>, merged: &State, is_changed: bool) -> Became {
     }
 }
 
-/// The text after the merge: `Some(None)` where a deleted memory needs none.
-fn text_of<'a>(
-    before: Option<&'a Row>,
-    merged: &State,
-    incoming: &'a Incoming,
-) -> Option<Option<&'a str>> {
-    let own = before.filter(|here| here.state.text.value == merged.text.value);
-    let own = own.and_then(|here| here.content.as_deref());
-    let theirs =
-        incoming.content.as_deref().filter(|_| incoming.state.text.value == merged.text.value);
+/// The text after a merge.
+#[derive(PartialEq)]
+enum Needed<'a> {
+    Text(&'a str),
+    /// It is deleted, and nothing is left to bring back.
+    Nothing,
+    /// It lives, and its text is neither here nor at hand.
+    Missing,
+}
+
+fn text_of<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) -> Needed<'a> {
+    let here = before.and_then(|here| here.content.as_deref());
+    let own = here.filter(|_| before.is_some_and(|row| row.state.text.value == merged.text.value));
+    let is_theirs = incoming.state.text.value == merged.text.value;
+    let theirs = incoming.content.as_deref().filter(|_| is_theirs);
     match own.or(theirs) {
-        Some(text) => Some(Some(text)),
+        Some(text) => Needed::Text(text),
+        None if merged.is_alive() => Needed::Missing,
         // Something to bring back is better than nothing.
-        None if !merged.is_alive() => Some(before.and_then(|here| here.content.as_deref())),
-        None => None,
+        None => here.map_or(Needed::Nothing, Needed::Text),
     }
 }
 
