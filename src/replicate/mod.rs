@@ -45,4 +45,5 @@ pub mod verify;
 
 pub mod handle;
 pub mod linking;
+pub mod preview;
 pub mod replicator;

@@ -3,6 +3,7 @@
 
 use super::column::parse_id;
 use super::error::StoreError;
+use super::outbox::{ENCODED_MAX_BYTES, bucket_size};
 use super::reader::Read;
 use crate::clock::Micros;
 use crate::model::digest::{Sums, shown_digest};
@@ -102,6 +103,65 @@ fn entry(row: &SqlRow<'_>) -> Result<LocalEntry, StoreError> {
         r2_key: row.get(12)?,
         updated_at: Micros(row.get(13)?),
     })
+}
+
+/// The store in those numbers that say what carrying it to the cloud takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Living memories.
+    pub memories: u64,
+    /// Deleted ones.
+    pub tombstones: u64,
+    /// Living ones that are not replaced: each gets a vector.
+    pub findable: u64,
+    /// Different tags.
+    pub tags: u64,
+    /// Tags of all living memories together.
+    pub tag_links: u64,
+    /// Bytes of the texts of living memories.
+    pub text_bytes: u64,
+    /// Texts that don't fit into a row: the memory and the bytes that it takes there.
+    pub long_texts: Vec<(MemoryId, u64)>,
+}
+
+/// Counts; texts of more than `inline_bytes` belong into the bucket.
+///
+/// # Errors
+/// The database refused.
+pub fn facts(read: &Read<'_>, inline_bytes: usize) -> Result<Facts, StoreError> {
+    let count = |sql: &str| -> Result<u64, StoreError> {
+        Ok(read.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    };
+    let living = "FROM memory WHERE deleted_at IS NULL";
+    Ok(Facts {
+        memories: count(&format!("SELECT count(*) {living}"))?,
+        tombstones: count("SELECT count(*) FROM memory WHERE deleted_at IS NOT NULL")?,
+        findable: count(&format!("SELECT count(*) {living} AND superseded_by IS NULL"))?,
+        tags: count("SELECT count(DISTINCT name) FROM tag")?,
+        tag_links: count("SELECT count(*) FROM tag")?,
+        text_bytes: count(&format!(
+            "SELECT coalesce(sum(length(CAST(content AS BLOB))), 0) {living}"
+        ))?,
+        long_texts: long_texts(read, inline_bytes)?,
+    })
+}
+
+fn long_texts(read: &Read<'_>, inline_bytes: usize) -> Result<Vec<(MemoryId, u64)>, StoreError> {
+    // A character has at most four bytes, and at most six once it is encoded.
+    let least = inline_bytes.min(ENCODED_MAX_BYTES / 6);
+    let mut statement = read.conn.prepare_cached(
+        "SELECT id, content FROM memory WHERE deleted_at IS NULL AND length(content) > ?1 / 4",
+    )?;
+    let mut rows = statement.query([i64::try_from(least).unwrap_or(i64::MAX)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(1)?.as_str().unwrap_or_default();
+        if let Some(bytes) = bucket_size(text, inline_bytes) {
+            let id = parse_id(row.get_ref(0)?.as_str().unwrap_or_default())?;
+            found.push((id, u64::try_from(bytes).unwrap_or(u64::MAX)));
+        }
+    }
+    Ok(found)
 }
 
 /// The sums of `entries` by the first `digits` digits of their ids.

@@ -212,3 +212,22 @@ async fn the_texts_of_memories_that_are_long_deleted_are_dropped_and_their_tombs
     assert!(f.store("old secret", &[]).await.created);
     assert_eq!(f.get(old).await.content, "old secret");
 }
+
+#[tokio::test]
+async fn the_facts_say_what_a_backfill_takes() {
+    let f = fixture();
+    f.store("short", &["a", "b"]).await;
+    f.store("gone", &["c"]).await;
+    let gone = MemoryId::of("gone");
+    f.store.write(move |w| memory::delete(w, &gone, "test")).await.unwrap();
+    let old = f.store("old", &["a"]).await.id;
+    let patch = super::patch(Some("new"), None, None);
+    f.store.write(move |w| memory::update(w, &old, &patch)).await.unwrap();
+    let long = f.store(&"long ".repeat(30), &[]).await.id;
+    let facts = f.store.read(|r| digest::facts(r, 100)).await.unwrap();
+    assert_eq!((facts.memories, facts.tombstones, facts.findable), (4, 1, 3));
+    assert_eq!((facts.tags, facts.tag_links), (2, 4));
+    assert_eq!(facts.text_bytes, 5 + 3 + 3 + 150);
+    assert_eq!(facts.long_texts, [(long, 150)]);
+    assert!(f.store.read(|r| digest::facts(r, 150)).await.unwrap().long_texts.is_empty());
+}
