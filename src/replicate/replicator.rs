@@ -6,7 +6,7 @@ use super::handle::{Due, ReplicatorHandle, Shared, connect_action, progress};
 use super::progress::SyncState;
 use super::pull;
 use super::push::{bodies, rows, vectors};
-use super::record::{Tally, is_same};
+use super::record::{self, Tally, is_same};
 use super::session::{Connect, ConnectError, News, Remembered, Session};
 use super::upkeep;
 use crate::clock::{Micros, SharedClock};
@@ -104,6 +104,11 @@ impl Replicator {
 
     /// Runs until draining begins; a request under way is dropped then, as everything is still owed.
     pub async fn run(self, shutdown: Shutdown) {
+        self.run_until_draining(shutdown).await;
+        self.keep_counts().await;
+    }
+
+    async fn run_until_draining(&self, shutdown: Shutdown) {
         loop {
             let hinted = self.shared.hint.notified();
             let wait = tokio::select! {
@@ -123,6 +128,16 @@ impl Replicator {
                 () = hinted => {}
                 () = self.shared.clock.sleep(wait) => {}
             }
+        }
+    }
+
+    /// Writes down what was counted since the last outcome: a request that was dropped was sent all the
+    /// same.
+    async fn keep_counts(&self) {
+        let Some(session) = self.shared.session() else { return };
+        let kept = record::commit(&session, Vec::new(), None, &mut Tally::default()).await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the last requests are not counted after the next start");
         }
     }
 

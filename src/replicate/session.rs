@@ -1,7 +1,7 @@
 //! A connection to the linked account: the client, the contract, the gates, and what of them is kept
 //! over a restart.
 
-use super::breaker::Breakers;
+use super::breaker::{Admission, Breakers};
 use super::confirm::Watch;
 use super::gates::Gates;
 use super::pace::Pace;
@@ -15,6 +15,7 @@ use crate::mutant::{self, Mutant};
 use crate::remote::budget::Lane;
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::contract::Contract;
+use crate::remote::error::Product;
 use crate::remote::push::CloudCheck;
 use crate::remote::usage::Usage;
 use crate::store::error::StoreError;
@@ -170,6 +171,12 @@ impl Session {
 
     pub(super) fn now(&self) -> Micros {
         self.remote.clock().now()
+    }
+
+    /// Whether the gate of `product` is shut. In the middle of a pass the answer to another product's
+    /// request may have shut it.
+    pub(super) fn is_shut(&self, product: Product) -> bool {
+        matches!(self.gates.admission(product, self.now()), Admission::Shut { .. })
     }
 
     /// When the feed is read next.

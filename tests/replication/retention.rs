@@ -3,6 +3,8 @@
 use super::{INLINE, World};
 use memtide::model::id::MemoryId;
 use memtide::replicate::replicator::Replicator;
+use memtide::service::retention;
+use memtide::shutdown::{self, Phase};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,4 +116,30 @@ async fn nothing_is_swept_where_nothing_is_dropped_or_the_database_is_another() 
     world.rows("UPDATE mt_meta SET v = 'uuid-9' WHERE k = 'database'");
     world.days(40).await;
     assert_eq!(world.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn texts_of_long_deleted_memories_are_dropped_once_a_day() {
+    let world = World::linked().await;
+    let ids = world.remember_many(450).await;
+    for id in &ids[..430] {
+        world.forget(*id).await;
+    }
+    let (stopper, shutdown) = shutdown::channel();
+    let clock = Arc::new(world.clock.clone());
+    let task = tokio::spawn(retention::run(world.store.clone(), clock, DAY * 30, shutdown));
+    world.clock.advance(DAY * 29);
+    tokio::task::yield_now().await;
+    assert_ne!(world.get(ids[0]).await.content, "", "it can still be restored");
+    world.clock.advance(DAY * 2);
+    while !world.get(ids[429]).await.content.is_empty() {
+        tokio::task::yield_now().await;
+        world.clock.advance(DAY);
+    }
+    assert_eq!(world.get(ids[0]).await.content, "");
+    assert_ne!(world.get(ids[430]).await.content, "");
+    stopper.advance(Phase::Draining);
+    task.await.unwrap();
+    world.settle().await;
+    assert_eq!(world.rows("SELECT count(*) FROM mt_entry"), ["450"]);
 }

@@ -166,6 +166,11 @@ impl Index {
         self.log.len()
     }
 
+    /// Forgets the changes that wait to become visible. Returns how many there were.
+    pub(in crate::emulator) fn lose_waiting(&mut self) -> usize {
+        self.log.drain(..).count()
+    }
+
     pub(super) fn describe(&self) -> Value {
         let metric = match self.metric {
             Metric::Cosine => "cosine",
