@@ -34,6 +34,7 @@ pub mod vector_row;
 pub mod vectorize;
 
 pub mod contract;
+pub mod digest;
 pub mod feed;
 pub mod meta;
 pub mod permissions;
