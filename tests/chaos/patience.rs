@@ -75,7 +75,8 @@ fn five_minutes_never_hold_more_requests_than_allowed_over_a_restart_too() {
         device.allow(BUDGET);
         let daemon = device.start();
         device.link();
-        // What came until now was the command's, which has a budget of its own.
+        // What came until now was the command's, which has a budget of its own, and perhaps a first look
+        // at the feed.
         let n_before = device.chaos.passages().len();
         device.chaos.unleash(&[Fault::Cut, Fault::LoseAnswer, Fault::HalfAnswer], 3);
         let is_used_up =
@@ -91,7 +92,8 @@ fn five_minutes_never_hold_more_requests_than_allowed_over_a_restart_too() {
         assert_eq!(said.code, Some(1), "{said:?}: it can't be sent yet");
         let requests: Vec<Micros> =
             device.chaos.passages()[n_before..].iter().map(|one| one.at).collect();
-        assert_eq!((requests.len(), busiest(&requests)), (BUDGET, BUDGET));
+        assert!(busiest(&requests) <= BUDGET, "{} requests", requests.len());
+        assert!(requests.len() + 3 > BUDGET, "{} requests: it was not used up", requests.len());
         daemon.stop();
 
         device.allow(1200);
