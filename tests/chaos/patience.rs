@@ -6,7 +6,7 @@ use crate::device::{Device, account};
 use crate::judge;
 use crate::manners;
 use crate::seeds::{Replay, say, seeds};
-use memtide::clock::Micros;
+use memtide::clock::{Clock as _, Micros, SystemClock};
 
 /// Changes after which something should have happened.
 const CHANGES_MAX: usize = 5000;
@@ -113,6 +113,8 @@ fn a_stop_waits_for_no_answer_and_loses_nothing() {
         let mut device = Device::new(&account, seed, 0, 1);
         let daemon = device.start();
         device.link();
+        device.drain();
+        let from = SystemClock.now();
         device.chaos.hold();
         let mut n_writes = 0;
         write_until(&mut device, |device| {
@@ -120,7 +122,10 @@ fn a_stop_waits_for_no_answer_and_loses_nothing() {
             n_writes > 20 && device.chaos.n_held() > 0
         });
         daemon.stop();
-        assert!(device.chaos.n_held() > 0, "the request was ended before the daemon");
+        let n_held = device.chaos.n_held();
+        assert!(n_held > 0, "the request was ended before the daemon");
+        let n_counted = manners::n_counted(&device, from);
+        assert!(n_counted >= n_held, "{n_counted} of {n_held} requests that were sent are counted");
         device.chaos.heal();
         let daemon = device.start();
         device.drain();
