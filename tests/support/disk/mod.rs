@@ -5,6 +5,12 @@
 //! Each disk is a SQLite VFS of its own, [`Disk::vfs_name`]; a file's name is whatever SQLite is given.
 //! Connections in one process share a write-ahead log as they do on a real disk.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "files and slots are numbered here; what isn't as expected fails the test"
+)]
+
 mod medium;
 mod state;
 #[cfg(test)]
@@ -14,6 +20,7 @@ mod vfs;
 
 pub use medium::{Image, Recording};
 pub use state::{Counts, Fault};
+pub use vfs::contents;
 
 use state::State;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

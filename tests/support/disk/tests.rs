@@ -1,6 +1,6 @@
 //! The disk itself: it keeps what it promised to keep and loses what it may lose.
 
-use super::{Disk, Fault, Image};
+use super::{Disk, Fault, Image, contents};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 fn connection(disk: &Disk) -> Connection {
@@ -224,6 +224,11 @@ fn an_orderly_stop_leaves_everything() {
     conn.pragma_update(None, "synchronous", "OFF").unwrap();
     insert(&conn).unwrap();
     drop(conn);
-    assert_eq!(count(&open(&Disk::from_image(&disk.image(), 1))), Ok(1));
+    let conn = open(&Disk::from_image(&disk.image(), 1));
+    assert_eq!(count(&conn), Ok(1));
+    let before = contents(&conn);
+    assert!(before.is_some());
+    insert(&conn).unwrap();
+    assert_ne!(contents(&conn), before);
     assert!(Image::default().sizes().is_empty());
 }

@@ -88,6 +88,21 @@ impl Slot {
     }
 }
 
+/// The whole database as a connection sees it now, page by page; `None` if it can't be read.
+pub fn contents(conn: &rusqlite::Connection) -> Option<Vec<u8>> {
+    let mut len: sqlite3_int64 = 0;
+    // SAFETY: the connection is open, SQLite allocates the copy and gives its length, and it is freed once.
+    unsafe {
+        let bytes = ffi::sqlite3_serialize(conn.handle(), c"main".as_ptr(), &raw mut len, 0);
+        if bytes.is_null() {
+            return None;
+        }
+        let copy = std::slice::from_raw_parts(bytes, size(len)).to_vec();
+        ffi::sqlite3_free(bytes.cast());
+        Some(copy)
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
