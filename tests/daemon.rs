@@ -11,6 +11,8 @@
 
 #[path = "support/daemon.rs"]
 mod home;
+#[path = "support/load.rs"]
+mod load;
 mod support;
 
 #[path = "daemon/accepted.rs"]

@@ -9,6 +9,8 @@
 
 #[path = "replication/contracts.rs"]
 mod contracts;
+#[path = "replication/devices.rs"]
+mod devices;
 #[path = "replication/faults.rs"]
 mod faults;
 #[path = "replication/loops.rs"]
@@ -61,6 +63,7 @@ struct World {
     replicator: Replicator,
     hint: Arc<Notify>,
     token: Arc<Mutex<String>>,
+    mode: LinkMode,
     _dir: Arc<TempDir>,
 }
 
@@ -119,7 +122,7 @@ impl World {
             seed,
             Arc::clone(&hint),
         );
-        Self { account, clock, store, replicator, hint, token, _dir: dir }
+        Self { account, clock, store, replicator, hint, token, mode: LinkMode::Shadow, _dir: dir }
     }
 
     /// A device that is linked to a fresh account whose index holds the device's own vectors.
@@ -148,7 +151,7 @@ impl World {
         let settings = LinkSettings {
             api_base: self.account.base_url(),
             inline_bytes: INLINE,
-            mode: LinkMode::Shadow,
+            mode: self.mode,
             linked_at: self.clock.now(),
             fresh_uuid: "uuid-2".to_owned(),
         };

@@ -39,6 +39,8 @@ pub struct LinkRequest {
     pub is_local_space: bool,
     /// Texts of more bytes go to the bucket.
     pub inline_bytes: usize,
+    /// `shadow` or `dual`.
+    pub mode: String,
     /// Link although another database was linked.
     pub adopt: bool,
 }
@@ -56,12 +58,17 @@ impl LinkRequest {
             contract: link.contract.clone(),
             is_local_space: link.is_local_space,
             inline_bytes: link.inline_bytes,
+            mode: link.mode.as_str().to_owned(),
             adopt,
         }
     }
 
-    fn into_link(self, now: Micros) -> Link {
-        Link {
+    fn into_link(self, now: Micros) -> Result<Link, ApiError> {
+        let mode = LinkMode::parse(&self.mode).ok_or_else(|| {
+            let what = format!("the mode {:?} is not known", self.mode);
+            ApiError::bad(what, "choose dual, or shadow to push only")
+        })?;
+        Ok(Link {
             api_base: self.api_base,
             account: self.account,
             database: self.database,
@@ -71,10 +78,10 @@ impl LinkRequest {
             contract: self.contract,
             is_local_space: self.is_local_space,
             inline_bytes: self.inline_bytes,
-            mode: LinkMode::Shadow,
+            mode,
             is_paused: false,
             linked_at: now,
-        }
+        })
     }
 }
 
@@ -108,12 +115,15 @@ pub struct SyncRequest {
     /// Seconds to wait at most.
     #[serde(default)]
     pub timeout_s: Option<u64>,
+    /// Carry out the deletions that are held back.
+    #[serde(default)]
+    pub accept_deletions: bool,
 }
 
 /// Answer of `POST /v1/cloud/sync`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncAnswer {
-    /// Whether nothing is owed that could be sent.
+    /// Whether nothing is owed that could be sent, and everything of others is read.
     pub drained: bool,
     /// What the replicator is doing.
     pub state: String,
@@ -142,7 +152,8 @@ pub(super) async fn link(
 ) -> Result<Json<LinkAnswer>, ApiError> {
     let store = doors.service.store();
     let present = store.read(link::get).await?;
-    let is_another = present.is_some_and(|present| present.database_uuid != request.database_uuid);
+    let is_another =
+        present.as_ref().is_some_and(|present| present.database_uuid != request.database_uuid);
     if is_another && !request.adopt {
         return Err(ApiError::new(
             StatusCode::CONFLICT,
@@ -151,11 +162,25 @@ pub(super) async fn link(
             "unlink it first, or repeat with --adopt to move to this one",
         ));
     }
-    let wanted = request.into_link(doors.service.clock().now());
+    let wanted = request.into_link(doors.service.clock().now())?;
     let mode = wanted.mode.as_str().to_owned();
-    let memories = store.write(move |write| link::link(write, &wanted)).await?;
+    let memories = if present.is_some_and(|present| is_only_another_mode(&present, &wanted)) {
+        store.write(move |write| link::set_mode(write, wanted.mode)).await?
+    } else {
+        store.write(move |write| link::link(write, &wanted)).await?
+    };
     doors.replicator.reload();
     Ok(Json(LinkAnswer { mode, memories }))
+}
+
+fn is_only_another_mode(present: &Link, wanted: &Link) -> bool {
+    let same = Link {
+        mode: wanted.mode,
+        is_paused: wanted.is_paused,
+        linked_at: wanted.linked_at,
+        ..present.clone()
+    };
+    present.mode != wanted.mode && same == *wanted
 }
 
 pub(super) async fn unlink(State(doors): State<Doors>) -> Result<Json<UnlinkAnswer>, ApiError> {
@@ -195,6 +220,9 @@ pub(super) async fn sync(
     let timeout = request.timeout_s.map_or(SYNC_DEFAULT, Duration::from_secs).min(SYNC_MAX);
     let embedder = doors.service.embedder().clone();
     let makes_vectors = move || embedder.status().state == EmbedderState::Ready;
+    if request.accept_deletions {
+        doors.replicator.accept_deletions();
+    }
     let drained = doors.replicator.drained(timeout, makes_vectors).await?;
     Ok(Json(SyncAnswer {
         drained: drained.is_drained,

@@ -10,6 +10,7 @@ use super::wire::{
     SearchAnswer, SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer, UpdateRequest,
     VersionJson, Why,
 };
+use crate::clock::Micros;
 use crate::embed::manifest::Model;
 use crate::model::draft::{Author, Draft, Patch, normalise_tag};
 use crate::model::filter::Filter;
@@ -246,11 +247,12 @@ pub(super) async fn search(
             why: Why { cosine: hit.cosine, bm25: hit.bm25, matched: hit.matched },
         })
         .collect();
-    // Nothing is pulled from other devices, so there is no watermark to tell.
+    let pulled_at = doors.replicator.progress().pull.last_success_at;
+    let age = |at| doors.service.clock().now().since(at).as_secs_f64();
     let freshness = Freshness {
         pending_embeddings: found.pending_embeddings,
-        last_pull_at: None,
-        watermark_age_s: None,
+        last_pull_at: pulled_at.map(Micros::to_rfc3339),
+        watermark_age_s: pulled_at.map(age),
     };
     Ok(Json(SearchAnswer {
         hits,

@@ -9,6 +9,7 @@ use crate::replicate::progress::{ProductProgress, Progress, SyncState};
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link, LinkMode};
 use crate::store::outbox::{self, Counts};
+use crate::store::pull::{self, Quarantined};
 use crate::store::stats::{self, Stats};
 use axum::Json;
 use axum::extract::State;
@@ -165,8 +166,16 @@ pub struct PullJson {
     pub cursor: i64,
     /// When it was last read.
     pub last_success_at: Option<String>,
-    /// Entries known to be missing.
+    /// Positions of the feed that are not read yet; null before the first look.
     pub behind: Option<u64>,
+    /// Entries of the cloud that can't be taken.
+    pub quarantined: u64,
+    /// Deletions that wait for a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_deletions: Option<u64>,
+    /// Seconds by which the newest change of others is later than this device's clock, if that is suspect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_ahead_s: Option<u64>,
 }
 
 /// What was used of the account's limits.
@@ -193,16 +202,33 @@ pub struct MigrationJson {
     pub total: u64,
 }
 
+/// What is read from the store, in one snapshot.
+#[derive(Default)]
+struct Stored {
+    stats: Stats,
+    counts: Counts,
+    /// The oldest, and how many there are.
+    quarantined: (Vec<Quarantined>, u64),
+    link: Option<Link>,
+}
+
 pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson>, ApiError> {
     let read = doors
         .service
-        .read(|read| Ok((stats::stats(read)?, outbox::counts(read)?, link::get(read)?)))
+        .read(|read| {
+            Ok(Stored {
+                stats: stats::stats(read)?,
+                counts: outbox::counts(read)?,
+                quarantined: pull::quarantined(read, 1)?,
+                link: link::get(read)?,
+            })
+        })
         .await;
     // A database that can't be read is what people look at the status for: it is told, and what would
     // have been counted is shown as 0.
-    let (stats, counts, link) = match read {
+    let stored = match read {
         Err(error) if error.is_storage_fault() && !matches!(error, StoreError::Closed) => {
-            (Stats::default(), Counts::default(), None)
+            Stored::default()
         }
         read => read?,
     };
@@ -210,7 +236,8 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     let now = doors.service.clock().now();
     // Read once: the state that is shown is the one that was judged.
     let model = doors.service.embedder().status();
-    let problems = problems(&doors, &stats, &counts, &progress, &model, link.as_ref(), now);
+    let problems = problems(&doors, &stored, &progress, &model, now);
+    let Stored { stats, .. } = &stored;
     Ok(Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         protocol: PROTOCOL,
@@ -231,8 +258,8 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
             unembedded: stats.unembedded,
             durability: "power-loss".to_owned(),
         },
-        embedder: embedder(&doors, &stats, model),
-        replication: replication(&counts, link.as_ref(), &progress, now),
+        embedder: embedder(&doors, stats, model),
+        replication: replication(&stored, &progress, now),
         migration: MigrationJson { state: "none".to_owned(), imported: 0, total: 0 },
     }))
 }
@@ -248,15 +275,11 @@ fn embedder(doors: &Doors, stats: &Stats, status: EmbedderStatus) -> EmbedderJso
     }
 }
 
-fn replication(
-    counts: &Counts,
-    link: Option<&Link>,
-    progress: &Progress,
-    now: Micros,
-) -> ReplicationJson {
+fn replication(stored: &Stored, progress: &Progress, now: Micros) -> ReplicationJson {
+    let Stored { counts, link, quarantined, .. } = stored;
     let [r2, d1, vectorize] = counts.pending_by_product;
     ReplicationJson {
-        mode: link.map_or("local", |link| link.mode.as_str()).to_owned(),
+        mode: link.as_ref().map_or("local", |link| link.mode.as_str()).to_owned(),
         state: progress.state.as_str().to_owned(),
         outbox: OutboxJson {
             pending: counts.pending,
@@ -271,7 +294,14 @@ fn replication(
             r2: product(&progress.r2, r2),
             ai: product(&progress.ai, 0),
         },
-        pull: PullJson { cursor: 0, last_success_at: None, behind: None },
+        pull: PullJson {
+            cursor: progress.pull.cursor,
+            last_success_at: progress.pull.last_success_at.map(Micros::to_rfc3339),
+            behind: progress.pull.behind,
+            quarantined: quarantined.1,
+            held_deletions: progress.pull.held.map(|(deletions, _)| deletions),
+            clock_ahead_s: progress.pull.ahead.map(|ahead| ahead.as_secs()),
+        },
         budget: BudgetJson {
             requests_5min: progress.requests_5min,
             requests_limit: progress.requests_limit,
@@ -303,13 +333,12 @@ fn problem(code: &str, message: impl ToString, next_step: &str) -> ProblemJson {
 /// owed for longer than the alarm age.
 fn problems(
     doors: &Doors,
-    stats: &Stats,
-    counts: &Counts,
+    stored: &Stored,
     progress: &Progress,
     model: &EmbedderStatus,
-    link: Option<&Link>,
     now: Micros,
 ) -> Vec<ProblemJson> {
+    let Stored { stats, counts, quarantined, link } = stored;
     let mut problems = Vec::new();
     if let Some(fault) = doors.service.storage_fault() {
         problems.push(problem(fault.code, fault.message, fault.next_step));
@@ -345,7 +374,21 @@ fn problems(
             "look at `memtide outbox list --parked`, mend the cause, then `memtide outbox retry --all`",
         ));
     }
-    let is_push_only = link.is_some_and(|link| link.mode == LinkMode::Shadow);
+    if let (Some(first), n) = (quarantined.0.first(), quarantined.1) {
+        problems.push(problem(
+            "quarantined",
+            format!(
+                "{n} entries of the cloud can't be taken; the oldest is {}: {}",
+                first.key, first.reason
+            ),
+            "mend the row in the database, or store the memory again; each is tried once an hour",
+        ));
+    }
+    if progress.pull.held.is_some() {
+        let (message, next_step) = progress.action.clone().unwrap_or_default();
+        problems.push(problem("mass_deletion", message, &next_step));
+    }
+    let is_push_only = link.as_ref().is_some_and(|link| link.mode == LinkMode::Shadow);
     if counts.conflicts > 0 && is_push_only {
         problems.push(problem(
             "conflict",

@@ -333,7 +333,7 @@ pub enum Cloud {
     Pause,
     /// Go on syncing
     Resume,
-    /// Wait until everything is in the cloud
+    /// Wait until everything is in the cloud and everything of other devices is here
     Sync(CloudSync),
     /// What was used of the account's limits
     Usage(JsonOnly),
@@ -364,8 +364,8 @@ pub struct CloudInit {
 /// `cloud link`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CloudLink {
-    /// `shadow` pushes only
-    #[arg(long, default_value = "shadow", value_parser = ["shadow"])]
+    /// `dual` carries both ways, `shadow` pushes only
+    #[arg(long, default_value = "dual", value_parser = ["dual", "shadow"])]
     pub mode: String,
     /// Don't ask
     #[arg(long, short = 'y')]
@@ -387,6 +387,9 @@ pub struct CloudSync {
     /// Seconds to wait at most
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
     pub timeout: u64,
+    /// Carry out the many deletions of other devices that are held back
+    #[arg(long)]
+    pub accept_deletions: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -15,12 +15,13 @@ use crate::embed::embedder::Embedder;
 use crate::embed::pull::Sources;
 use crate::replicate::handle::ReplicatorHandle;
 use crate::replicate::progress::SyncState;
-use crate::replicate::replicator::Replicator;
-use crate::replicate::session::Connect;
-use crate::service::event::Event;
+use crate::replicate::replicator::{Listener, Replicator};
+use crate::replicate::session::{self, Connect};
+use crate::service::event::{Change, Event};
 use crate::service::{Service, pump};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
+use crate::store::pull::Became;
 use crate::store::{Store, StoreOptions, stats};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -89,7 +90,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
     let replicator =
-        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint());
+        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint())
+            .heard_by(News(service.clone()));
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
@@ -189,6 +191,25 @@ fn machine() -> String {
 }
 
 /// Tells whoever watches the events what replication is doing.
+/// Passes on what the replicator changes here.
+struct News(Service);
+
+impl Listener for News {
+    fn changed(&self, news: &[session::News]) {
+        let change = |became| match became {
+            Became::Stored => Some(Change::Stored),
+            Became::Updated => Some(Change::Updated),
+            Became::Deleted => Some(Change::Deleted),
+            Became::Unchanged => None,
+        };
+        self.0.note_changed(news.iter().filter_map(|(id, became)| Some((change(*became)?, *id))));
+    }
+
+    fn stored(&self, error: Option<&StoreError>) {
+        self.0.note_write(error);
+    }
+}
+
 async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: Shutdown) {
     let mut seen = SyncState::default();
     loop {

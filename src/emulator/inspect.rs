@@ -5,6 +5,7 @@ use super::Cloudflare;
 use super::journal::Entry;
 use super::product::Product;
 use bytes::Bytes;
+use rusqlite::Connection;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -53,7 +54,7 @@ impl Cloudflare {
     pub fn create_database(&self, name: &str) -> Result<String, InspectError> {
         let mut world = self.world();
         let super::World { d1, chance, .. } = &mut *world;
-        d1.create(name, self.clock.now(), chance).map_err(|failure| refused(name, failure))
+        d1.create(name, chance).map_err(|failure| refused(name, failure))
     }
 
     /// Creates a Vectorize index for cosine similarity.
@@ -97,6 +98,40 @@ impl Cloudflare {
                 .collect::<rusqlite::Result<BTreeMap<_, _>>>()
         })?;
         Ok(rows.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// A copy of a D1 database, named by its name or id, as it is now.
+    ///
+    /// # Errors
+    /// Fails if there is no such database or `SQLite` refuses.
+    pub fn d1_copy(&self, database: &str) -> Result<Connection, InspectError> {
+        let mut world = self.world();
+        let database = world.d1.find(database).ok_or_else(|| unknown("database", database))?;
+        Ok(database.copy()?)
+    }
+
+    /// Puts a D1 database into the state of a copy, as Time Travel does.
+    ///
+    /// # Errors
+    /// Fails if there is no such database or `SQLite` refuses.
+    pub fn d1_become(&self, database: &str, copy: &Connection) -> Result<(), InspectError> {
+        let mut world = self.world();
+        let database = world.d1.find(database).ok_or_else(|| unknown("database", database))?;
+        Ok(database.become_copy(copy)?)
+    }
+
+    /// Looks at a D1 database past the API.
+    ///
+    /// # Errors
+    /// Fails if there is no such database, or with what `look` answers.
+    pub fn d1_look<T>(
+        &self,
+        database: &str,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, InspectError> {
+        let mut world = self.world();
+        let database = world.d1.find(database).ok_or_else(|| unknown("database", database))?;
+        Ok(look(database.connection())?)
     }
 
     /// The keys of a bucket, in order.

@@ -42,7 +42,7 @@ use options::Options;
 use outcome::Outcome;
 use product::Product;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokens::Token;
 
 /// One emulated Cloudflare account.
@@ -69,14 +69,19 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64, options: &Options) -> Self {
+    fn new(clock: &SharedClock, seed: u64, options: &Options) -> Self {
+        let databases = d1::Databases::new(
+            Arc::clone(clock),
+            options.d1_folder.clone(),
+            options.limits.clone(),
+        );
         Self {
             chance: chance::Chance::new(seed),
             tokens: options.tokens.clone(),
             throttle: throttle::Throttle::new(options.limits.requests_per_5min),
             faults: Faults::new(seed, options.faults.clone()),
             journal: Journal::default(),
-            d1: d1::Databases::new(options.d1_folder.clone(), options.limits.clone()),
+            d1: databases,
             vectorize: vectorize::Indexes::new(options.vectorize_delay, options.limits.clone()),
             r2: r2::Buckets::new(options.r2_enabled),
             ai: ai::Models::new(seed, options.limits.neurons_per_day),
@@ -87,7 +92,7 @@ impl World {
 impl Cloudflare {
     /// An empty account. Equal seeds, options, clocks and requests give equal answers.
     pub fn new(clock: SharedClock, seed: u64, options: Options) -> Self {
-        let world = Mutex::new(World::new(seed, &options));
+        let world = Mutex::new(World::new(&clock, seed, &options));
         Self { clock, options, seed, up: AtomicBool::new(true), world }
     }
 
@@ -169,7 +174,7 @@ impl Cloudflare {
     /// Empties the account: data, faults, request log and counts; the network comes back.
     pub fn reset(&self) {
         let mut world = self.world();
-        *world = World::new(self.seed, &self.options);
+        *world = World::new(&self.clock, self.seed, &self.options);
         self.set_network(true);
     }
 

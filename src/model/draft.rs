@@ -167,7 +167,11 @@ pub fn normalise_tag(tag: &str) -> Option<String> {
     (!tag.is_empty()).then_some(tag)
 }
 
-fn check_type(memory_type: &str) -> Result<Option<String>, Refusal> {
+/// A memory type without outer space; `None` if nothing is left of it.
+///
+/// # Errors
+/// Refuses one longer than [`TYPE_MAX_CHARS`], and a NUL character.
+pub fn check_type(memory_type: &str) -> Result<Option<String>, Refusal> {
     let memory_type = memory_type.trim_matches(is_python_space);
     refuse_nul("the memory type", memory_type)?;
     let actual = memory_type.chars().count();
@@ -177,7 +181,11 @@ fn check_type(memory_type: &str) -> Result<Option<String>, Refusal> {
     Ok((!memory_type.is_empty()).then(|| memory_type.to_owned()))
 }
 
-fn check_metadata(value: &Value) -> Result<BTreeMap<String, String>, Refusal> {
+/// Metadata values as compact JSON, by key.
+///
+/// # Errors
+/// Refuses anything but an object, one that is too large, and one that is too deep.
+pub fn check_metadata(value: &Value) -> Result<BTreeMap<String, String>, Refusal> {
     let object = check_object(value)?;
     Ok(object.iter().map(|(key, value)| (key.clone(), value.to_string())).collect())
 }

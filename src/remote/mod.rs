@@ -34,7 +34,7 @@ pub mod vector_row;
 pub mod vectorize;
 
 pub mod contract;
-pub mod fetch;
+pub mod feed;
 pub mod meta;
 pub mod permissions;
 pub mod provision;

@@ -9,6 +9,7 @@
 use super::progress::SyncState;
 use crate::backoff::Policy;
 use crate::clock::Micros;
+use crate::remote::classify::RETRY_AFTER_CAP;
 use crate::remote::error::{Disposition, Pause, Product, RemoteError};
 use rand::{Rng, RngExt as _};
 use serde::{Deserialize, Serialize};
@@ -77,6 +78,9 @@ const SHUT_MAX: Duration = Duration::from_hours(25);
 pub struct Breaker {
     cause: Option<Cause>,
     until: Option<i64>,
+    /// Until when an answer has asked for silence. Nothing shortens it: not a request that was on its way
+    /// and succeeded, not another failure, no person.
+    quiet_until: Option<i64>,
     failures: u32,
     openings: u32,
     last_success_at: Option<i64>,
@@ -87,12 +91,15 @@ pub struct Breaker {
 impl Breaker {
     /// Whether a request may go at `now`.
     pub fn admission(&self, now: Micros) -> Admission {
-        match self.until {
-            None => Admission::Open,
-            Some(until) if until <= now.0 => Admission::Probe,
-            // Written under a clock that was set back since.
-            Some(until) if until > now.plus(SHUT_MAX).0 => Admission::Probe,
-            Some(until) => Admission::Shut { until: Micros(until) },
+        // What lies further ahead was written under a clock that was set back since.
+        let ahead = |until: Option<i64>, most: Duration| {
+            until.filter(|until| *until > now.0 && *until <= now.plus(most).0)
+        };
+        let shut = ahead(self.until, SHUT_MAX).max(ahead(self.quiet_until, RETRY_AFTER_CAP));
+        match (shut, self.until) {
+            (Some(until), _) => Admission::Shut { until: Micros(until) },
+            (None, Some(_)) => Admission::Probe,
+            (None, None) => Admission::Open,
         }
     }
 
@@ -124,12 +131,14 @@ impl Breaker {
 
     /// Records that the product did what it was asked.
     pub fn succeeded(&mut self, now: Micros) {
-        *self = Self { last_success_at: Some(now.0), ..Self::default() };
+        self.answered();
+        self.last_success_at = Some(now.0);
     }
 
     /// Records that the product answered, and refused an entry: it is there, so the gate opens.
     pub fn answered(&mut self) {
-        *self = Self { last_success_at: self.last_success_at, ..Self::default() };
+        let Self { last_success_at, quiet_until, .. } = *self;
+        *self = Self { last_success_at, quiet_until, ..Self::default() };
     }
 
     /// Records a failure that is not one entry's own.
@@ -158,6 +167,9 @@ impl Breaker {
         };
         self.cause = Some(cause);
         self.until = wait.map(|wait| now.plus(wait).0);
+        if cause == Cause::Throttled {
+            self.quiet_until = self.quiet_until.max(self.until);
+        }
     }
 
     fn next_opening(&mut self, rng: &mut impl Rng) -> Duration {
@@ -168,7 +180,8 @@ impl Breaker {
 
     /// Shuts the gate because another product's answer spoke for the whole account.
     fn hold(&mut self, until: i64) {
-        self.until = Some(self.until.map_or(until, |own| own.max(until)));
+        self.until = self.until.max(Some(until));
+        self.quiet_until = self.quiet_until.max(Some(until));
         self.cause.get_or_insert(Cause::Throttled);
     }
 
@@ -227,7 +240,7 @@ impl Breakers {
             error.disposition,
             Disposition::Pause(Pause::Throttled { every_product: true, .. })
         );
-        if let Some(until) = self.of(error.product).until.filter(|_| every_product) {
+        if let Some(until) = self.of(error.product).quiet_until.filter(|_| every_product) {
             for product in Self::PRODUCTS {
                 self.of_mut(product).hold(until);
             }
@@ -400,6 +413,52 @@ mod tests {
         for product in Breakers::PRODUCTS {
             assert_eq!(breakers.of(product).admission(NOW), Admission::Shut { until });
         }
+    }
+
+    #[test]
+    fn nothing_that_was_on_its_way_shortens_the_silence_that_was_asked_for() {
+        let after = Some(Duration::from_secs(10));
+        let throttled = error(Disposition::Pause(Pause::Throttled { after, every_product: true }));
+        let until = NOW.plus(Duration::from_secs(10));
+        let changes: [fn(&mut Breakers); 5] = [
+            |gates| gates.of_mut(Product::D1).succeeded(NOW),
+            |gates| gates.of_mut(Product::D1).answered(),
+            |gates| gates.of_mut(Product::D1).failed(&error(Disposition::Retry), NOW, &mut rng()),
+            |gates| {
+                let refused = error(Disposition::Pause(Pause::Auth));
+                gates.of_mut(Product::D1).failed(&refused, NOW, &mut rng());
+                gates.reload();
+            },
+            |gates| gates.probe_at(NOW),
+        ];
+        let failing = RemoteError { product: Product::R2, ..throttled };
+        for change in changes {
+            let mut gates = Breakers::default();
+            gates.failed(&error(Disposition::Retry), NOW, &mut rng());
+            gates.failed(&failing, NOW, &mut rng());
+            change(&mut gates);
+            gates.probe_at(NOW);
+            let just_before = Micros(until.0 - 1);
+            for at in [NOW, just_before] {
+                let admission = gates.of(Product::D1).admission(at);
+                assert!(
+                    matches!(admission, Admission::Shut { until: u } if u >= until),
+                    "{gates:?}"
+                );
+            }
+            gates.probe_at(until);
+            assert!(!matches!(gates.of(Product::D1).admission(until), Admission::Shut { .. }));
+        }
+    }
+
+    #[test]
+    fn a_silence_written_under_a_clock_that_was_set_back_is_over() {
+        let wait = Duration::from_secs(3600);
+        let mut gate = Breaker::default();
+        gate.failed(&error(Disposition::RetryAfter(wait)), NOW, &mut rng());
+        gate.succeeded(NOW);
+        assert_eq!(gate.admission(NOW), Admission::Shut { until: NOW.plus(wait) });
+        assert_eq!(gate.admission(Micros(NOW.0 - 1)), Admission::Open);
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use super::breaker::Breakers;
 use super::gates::action;
 use super::plan::{self, Waits};
-use super::progress::{ProductProgress, Progress, SyncState};
+use super::progress::{ProductProgress, Progress, PullProgress, SyncState};
 use super::session::{ConnectError, Session};
 use crate::clock::{Micros, SharedClock};
 use crate::remote::budget::REQUESTS;
 use crate::remote::error::Product as Remote;
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::link::LinkMode;
 use crate::store::outbox::{self, Counts};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(super) struct Asked {
     pub(super) hasten: bool,
     /// The token or the link has changed.
     pub(super) reload: bool,
+    /// The deletions that are held back shall be carried out.
+    pub(super) accept_deletions: bool,
 }
 
 /// When something is due, by product.
@@ -49,6 +52,7 @@ pub(super) struct Due {
     pub(super) r2: Option<Micros>,
     pub(super) d1: Option<Micros>,
     pub(super) vectorize: Option<Micros>,
+    pub(super) pull: Option<Micros>,
 }
 
 impl Shared {
@@ -65,6 +69,11 @@ impl Shared {
 
     pub(super) fn set_session(&self, session: Option<Arc<Session>>) {
         *lock(&self.session) = session;
+    }
+
+    /// Whether the linked device also reads what others write.
+    pub(super) fn is_reading(&self) -> bool {
+        self.session().is_some_and(|session| session.link.mode == LinkMode::Dual)
     }
 
     /// Takes what was asked for; the ticket stays.
@@ -126,9 +135,13 @@ fn limit() -> u64 {
 }
 
 /// Describes a linked replicator at `now`.
-pub(super) fn progress(session: &Session, due: Due, now: Micros) -> Progress {
+pub(super) fn progress(session: &Session, due: Due, cursor: i64, now: Micros) -> Progress {
     let breakers = session.gates.breakers();
     let waits = session.waits();
+    // Reading is always owed; it is mentioned where something keeps it from being done.
+    let is_in_trouble = breakers.of(Remote::D1).trouble().is_some();
+    let reading = due.pull.filter(|_| is_in_trouble);
+    let rows = [due.d1, reading].into_iter().flatten().min();
     let by_ai = due.vectorize.filter(|_| !session.link.is_local_space);
     let vector_gates: &[Remote] =
         if by_ai.is_some() { &[Remote::Vectorize, Remote::Ai] } else { &[Remote::Vectorize] };
@@ -137,15 +150,16 @@ pub(super) fn progress(session: &Session, due: Due, now: Micros) -> Progress {
     };
     let mut progress = Progress {
         r2: of(Remote::R2, due.r2, &[Remote::R2]),
-        d1: of(Remote::D1, due.d1, &[Remote::D1]),
+        d1: of(Remote::D1, rows, &[Remote::D1]),
         vectorize: of(Remote::Vectorize, due.vectorize, vector_gates),
         ai: of(Remote::Ai, by_ai, &[Remote::Vectorize, Remote::Ai]),
         requests_limit: limit(),
         ..Progress::default()
     };
+    progress.pull = pull_progress(session, due.pull, cursor, now);
     progress.state = most_important(&progress);
     let actions = Breakers::PRODUCTS.into_iter().filter_map(|one| action(breakers.of(one)));
-    progress.action = actions.into_iter().next();
+    progress.action = actions.into_iter().next().or_else(|| held_action(&progress));
     if let Some(why) = session.gates.foreign() {
         progress.state = SyncState::Misconfigured;
         progress.d1.state = SyncState::Misconfigured;
@@ -156,6 +170,34 @@ pub(super) fn progress(session: &Session, due: Due, now: Micros) -> Progress {
     }
     count(&mut progress, session);
     progress
+}
+
+fn pull_progress(session: &Session, due: Option<Micros>, cursor: i64, now: Micros) -> PullProgress {
+    if session.link.mode == LinkMode::Shadow {
+        return PullProgress::default();
+    }
+    let gate = session.gates.admission(Remote::D1, now);
+    let pace = session.pace();
+    PullProgress {
+        cursor,
+        last_success_at: pace.caught_up_at(),
+        behind: pace.behind(),
+        is_owed: !pace.is_caught_up(),
+        next_at: plan::next_attempt(due, &[gate], session.waits(), now),
+        held: pace.held().map(|held| (held.deletions, held.of)),
+        ahead: pace.ahead(),
+    }
+}
+
+/// Deletions that are held back wait for a person.
+fn held_action(progress: &Progress) -> Option<(String, String)> {
+    let (deletions, of) = progress.pull.held?;
+    let what = format!(
+        "the cloud would delete {deletions} of {of} memories: nothing is taken from it until you agree"
+    );
+    let step = "if that is right, run `memtide cloud sync --accept-deletions`; if not, put the \
+                database back in the dashboard (D1, Time Travel)";
+    Some((what, step.to_owned()))
 }
 
 /// Adds the numbers that change by themselves.
@@ -211,7 +253,7 @@ fn most_important(progress: &Progress) -> SyncState {
 /// How a wait for an empty outbox ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drained {
-    /// Whether nothing is owed that could be sent. Parked and conflicting entries are no part of it:
+    /// Whether nothing is owed that could be sent, and everything of others is read. Parked and conflicting entries are no part of it:
     /// look at the counts.
     pub is_drained: bool,
     /// What the replicator was doing at the end: why it is blocked, and when it tries again.
@@ -254,6 +296,11 @@ impl ReplicatorHandle {
         self.shared.ask(|asked| asked.hasten = true);
     }
 
+    /// Carries out the deletions that are held back.
+    pub fn accept_deletions(&self) {
+        self.shared.ask(|asked| asked.accept_deletions = true);
+    }
+
     /// Connects anew: the token or the link has changed.
     pub fn reload(&self) {
         self.shared.ask(|asked| {
@@ -288,8 +335,10 @@ impl ReplicatorHandle {
             // While it is syncing, the pass that finds nothing left is still to come.
             let is_at_rest =
                 !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing);
-            let is_drained = is_served && is_at_rest && owed + unembedded == 0;
-            let is_stuck = is_served && !is_drained && is_blocked(&seen.progress, owed, deadline);
+            let is_unread = seen.progress.pull.is_owed;
+            let is_drained = is_served && is_at_rest && owed + unembedded == 0 && !is_unread;
+            let is_blocked = is_blocked(&seen.progress, owed > 0 || is_unread, deadline);
+            let is_stuck = is_served && !is_drained && is_blocked;
             let now = shared.clock.now();
             if is_drained || (is_stuck && was_stuck) || now >= deadline {
                 return Ok(Drained { is_drained, progress: self.progress(), counts });
@@ -308,10 +357,10 @@ impl ReplicatorHandle {
 }
 
 /// Whether nothing will be sent before `deadline` unless a person does something.
-fn is_blocked(progress: &Progress, owed: u64, deadline: Micros) -> bool {
+fn is_blocked(progress: &Progress, is_owed: bool, deadline: Micros) -> bool {
     let waits_for_a_person = progress.action.is_some()
         || matches!(progress.state, SyncState::Unlinked | SyncState::Paused);
-    let is_too_late = owed > 0 && progress.next_attempt_at().is_none_or(|at| at > deadline);
+    let is_too_late = is_owed && progress.next_attempt_at().is_none_or(|at| at > deadline);
     waits_for_a_person || is_too_late
 }
 

@@ -23,13 +23,17 @@
 pub mod progress;
 
 pub mod breaker;
+pub mod pace;
 pub mod plan;
+pub mod reconcile;
 pub mod transition;
 pub mod verdict;
 
 mod announce;
 mod gates;
+mod intake;
 mod outgoing;
+mod pull;
 mod push;
 mod record;
 pub mod session;

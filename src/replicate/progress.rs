@@ -56,6 +56,25 @@ pub struct ProductProgress {
     pub next_attempt_at: Option<Micros>,
 }
 
+/// The reading of what others wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PullProgress {
+    /// How far the feed has been read.
+    pub cursor: i64,
+    /// When everything in it was last read.
+    pub last_success_at: Option<Micros>,
+    /// Positions that are not read yet; `None` before the first answer.
+    pub behind: Option<u64>,
+    /// Whether somebody waits for it to be read to its end.
+    pub is_owed: bool,
+    /// When it is read next.
+    pub next_at: Option<Micros>,
+    /// Deletions that a person has to agree to, and of how many memories.
+    pub held: Option<(u64, u64)>,
+    /// By how much the newest stamp is later than the own clock, if that is suspect.
+    pub ahead: Option<std::time::Duration>,
+}
+
 /// Replication as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -69,6 +88,8 @@ pub struct Progress {
     pub r2: ProductProgress,
     /// Workers AI; idle where devices make the vectors.
     pub ai: ProductProgress,
+    /// What comes from others.
+    pub pull: PullProgress,
     /// Requests in the last five minutes.
     pub requests_5min: u64,
     /// Requests that memtide allows itself in five minutes.
@@ -89,6 +110,7 @@ impl Progress {
 
     /// The earliest instant at which anything is tried again.
     pub fn next_attempt_at(&self) -> Option<Micros> {
-        self.products().into_iter().filter_map(|product| product.next_attempt_at).min()
+        let products = self.products().into_iter().filter_map(|product| product.next_attempt_at);
+        products.chain(self.pull.next_at.filter(|_| self.pull.is_owed)).min()
     }
 }

@@ -1,5 +1,6 @@
 //! Writing down what became of duties: one transaction for the whole outcome of a request.
 
+use super::intake::Intake;
 use super::session::Session;
 use super::transition::Move;
 use crate::model::id::MemoryId;
@@ -8,6 +9,7 @@ use crate::store::Write;
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Duty, Product, Setback};
+use crate::store::pull::{self, Applied, Became, Page};
 
 /// What became of one duty.
 #[derive(Debug, Clone)]
@@ -89,12 +91,15 @@ pub struct Tally {
     pub parked: usize,
     /// In conflict.
     pub conflicts: usize,
+    /// Entries read from the feed.
+    pub pulled: usize,
 }
 
 impl Tally {
     /// Whether anything moved, so that looking again at once makes sense.
     pub fn has_moved(&self) -> bool {
-        self.settled + self.learnt + self.unembedded + self.parked + self.conflicts > 0
+        self.settled + self.learnt + self.unembedded + self.parked + self.conflicts + self.pulled
+            > 0
     }
 
     /// Adds another pass.
@@ -105,6 +110,7 @@ impl Tally {
         self.deferred += other.deferred;
         self.parked += other.parked;
         self.conflicts += other.conflicts;
+        self.pulled += other.pulled;
     }
 
     fn count(&mut self, record: &Record) {
@@ -137,11 +143,7 @@ pub(super) async fn commit(
         }
     }
     let remembered = session.remembered();
-    let sent_to = session.link.clone();
     let job = move |write: &mut Write<'_>| {
-        if !write.link().is_some_and(|link| is_same(link, &sent_to)) {
-            return Ok(());
-        }
         for record in &records {
             record.write(write)?;
         }
@@ -153,7 +155,80 @@ pub(super) async fn commit(
         }
         Ok(())
     };
-    session.store.write(job).await
+    write(session, job).await.map(|_| ())
+}
+
+/// Applies a page of the feed, with its cursor and the replicator's memory in one transaction.
+pub(super) async fn apply(
+    session: &Session,
+    page: Page,
+    may_delete: impl Fn(u64, u64) -> bool + Send + 'static,
+) -> Result<Applied, StoreError> {
+    for one in &page.quarantined {
+        tracing::warn!(memory = one.key, reason = one.reason, "entry of the cloud quarantined");
+    }
+    let remembered = session.remembered();
+    let job = move |write: &mut Write<'_>| {
+        let applied = pull::apply(write, &page, &may_delete)?;
+        for (name, value) in &remembered {
+            link::remember(write, name, value)?;
+        }
+        Ok(applied)
+    };
+    let applied = write(session, job).await?.unwrap_or(Applied::Stale);
+    if let Applied::Merged(became) = &applied {
+        session.tell(became);
+    }
+    Ok(applied)
+}
+
+/// Merges what was fetched by its ids. Returns the memories that changed; what is owed then, and where
+/// the cloud holds it, is written down with it.
+pub(super) async fn merge(
+    session: &Session,
+    intake: Intake,
+) -> Result<Vec<(MemoryId, Became)>, StoreError> {
+    let job = move |write: &mut Write<'_>| {
+        let mut changed = Vec::new();
+        for incoming in &intake.incoming {
+            if let Some(became) = pull::merge(write, incoming)?
+                && became != Became::Unchanged
+            {
+                changed.push((incoming.id, became));
+            }
+        }
+        for (id, seq) in &intake.empty {
+            pull::is_empty(write, id, *seq)?;
+        }
+        for one in &intake.quarantined {
+            pull::set_aside(write, one)?;
+        }
+        Ok(changed)
+    };
+    let became = write(session, job).await?.unwrap_or_default();
+    session.tell(&became);
+    Ok(became)
+}
+
+/// Forgets all positions: the database was put back to an older state.
+pub(super) async fn begin_anew(session: &Session) -> Result<(), StoreError> {
+    write(session, pull::begin_anew).await.map(|_| ())
+}
+
+/// Runs a job on the store; nothing is done, and `None` given, where the store has been linked to
+/// something else meanwhile.
+async fn write<T: Send + 'static>(
+    session: &Session,
+    mut job: impl FnMut(&mut Write<'_>) -> Result<T, StoreError> + Send + 'static,
+) -> Result<Option<T>, StoreError> {
+    let sent_to = session.link.clone();
+    let guarded = move |write: &mut Write<'_>| {
+        if !write.link().is_some_and(|link| is_same(link, &sent_to)) {
+            return Ok(None);
+        }
+        job(write).map(Some)
+    };
+    session.store.write(guarded).await
 }
 
 /// Whether two links are one, however often it was paused since.

@@ -4,15 +4,16 @@ use super::breaker::PROBE_EVERY;
 use super::gates::Gates;
 use super::handle::{Due, ReplicatorHandle, Shared, connect_action, progress};
 use super::progress::SyncState;
+use super::pull;
 use super::push::{bodies, rows, vectors};
-use super::record::{Tally, is_same};
-use super::session::{Connect, ConnectError, Remembered, Session};
+use super::record::{self, Tally, is_same};
+use super::session::{Connect, ConnectError, News, Remembered, Session};
 use crate::clock::{Micros, SharedClock};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
-use crate::store::link::{self, Link};
+use crate::store::link::{self, Link, LinkMode};
 use crate::store::outbox::{self, Product};
-use crate::store::{Read, Store};
+use crate::store::{self, Read, Store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::sync::Notify;
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// The shortest time between two steps of which the first moved nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest wait of a device that reads the feed: a machine that slept notices soon that it is late.
+const WAKE_EVERY: Duration = Duration::from_secs(30);
 /// The wait after the store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -43,6 +46,16 @@ pub struct Replicator {
     connect: Connect,
     gates: Arc<Gates>,
     is_held_up: AtomicBool,
+    listener: Option<Box<dyn Listener>>,
+}
+
+/// Hears what happens to the memories here.
+pub trait Listener: Send + Sync {
+    /// Others changed these memories.
+    fn changed(&self, news: &[News]);
+
+    /// The store took the writes of a step, or refused one.
+    fn stored(&self, error: Option<&StoreError>);
 }
 
 impl Replicator {
@@ -57,7 +70,14 @@ impl Replicator {
     ) -> Self {
         let shared = Arc::new(Shared::new(store, clock, hint));
         let is_held_up = AtomicBool::new(false);
-        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up }
+        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up, listener: None }
+    }
+
+    /// Tells `listener` what happens to memories here.
+    #[must_use]
+    pub fn heard_by(mut self, listener: impl Listener + 'static) -> Self {
+        self.listener = Some(Box::new(listener));
+        self
     }
 
     /// A handle to it.
@@ -67,6 +87,11 @@ impl Replicator {
 
     /// Runs until draining begins; a request under way is dropped then, as everything is still owed.
     pub async fn run(self, shutdown: Shutdown) {
+        self.run_until_draining(shutdown).await;
+        self.keep_counts().await;
+    }
+
+    async fn run_until_draining(&self, shutdown: Shutdown) {
         loop {
             let hinted = self.shared.hint.notified();
             let wait = tokio::select! {
@@ -89,15 +114,34 @@ impl Replicator {
         }
     }
 
+    /// Writes down what was counted since the last outcome: a request that was dropped was sent all the
+    /// same.
+    async fn keep_counts(&self) {
+        let Some(session) = self.shared.session() else { return };
+        let kept = record::commit(&session, Vec::new(), None, &mut Tally::default()).await;
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the last requests are not counted after the next start");
+        }
+    }
+
     /// How long to wait after a step; `None` if the store is gone.
     fn wait_after(&self, step: Result<Step, StoreError>) -> Option<Duration> {
         let now = self.shared.clock.now();
+        if let Some(listener) = &self.listener {
+            match &step {
+                Ok(step) if step.tally.has_moved() => listener.stored(None),
+                Ok(_) => {}
+                Err(error) => listener.stored(Some(error)),
+            }
+        }
         match step {
             Ok(step) => {
                 if self.is_held_up.swap(false, Ordering::Relaxed) {
                     tracing::info!("the replicator can read the store again");
                 }
-                let wait = step.next_at.map_or(LOOK_EVERY, |at| at.since(now).min(LOOK_EVERY));
+                let is_reading = self.shared.is_reading();
+                let most = if is_reading { WAKE_EVERY } else { LOOK_EVERY };
+                let wait = step.next_at.map_or(most, |at| at.since(now).min(most));
                 let moved = step.tally.has_moved();
                 Some(if moved { Duration::ZERO } else { wait.max(PAUSE) })
             }
@@ -137,49 +181,82 @@ impl Replicator {
         };
         if asked.hasten {
             self.gates.probe_at(shared.clock.now());
+            session.pace().hasten();
             shared.store.write(outbox::hasten).await?;
         }
-        let due = shared.store.read(next_due).await?;
-        shared.publish_meanwhile(progress(&session, due, shared.clock.now()));
-        let tally = self.passes(&session).await?;
+        if asked.accept_deletions {
+            session.pace().accept_deletions();
+        }
+        let (due, cursor) = self.next_due(&session, shared.clock.now()).await?;
+        shared.publish_meanwhile(progress(&session, due, cursor, shared.clock.now()));
+        let tally = self.passes(&session).await;
+        if let Some(listener) = &self.listener {
+            let news = session.take_news();
+            if !news.is_empty() {
+                listener.changed(&news);
+            }
+        }
+        let tally = tally?;
         let now = shared.clock.now();
-        let due = if session.gates.foreign().is_some() {
-            Due::default()
+        let (mut due, cursor) = self.next_due(&session, now).await?;
+        if session.gates.foreign().is_some() {
+            due = Due::default();
         } else if tally.has_moved() {
             // Where there was something there may be more: the next pass looks.
-            Due { d1: Some(now), ..Due::default() }
-        } else {
-            self.next_due(now).await?
-        };
-        let progress = progress(&session, due, now);
-        let next_at = progress.next_attempt_at();
+            due.d1 = Some(now);
+        }
+        let progress = progress(&session, due, cursor, now);
+        let pull_at = progress.pull.next_at.filter(|_| due.pull.is_some());
+        let next_at = [progress.next_attempt_at(), pull_at].into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
     }
 
     /// When duties fall due. What seems to be due too late was written under a clock that was set back
     /// since, and is due now.
-    async fn next_due(&self, now: Micros) -> Result<Due, StoreError> {
-        let due = self.shared.store.read(next_due).await?;
+    async fn next_due(&self, session: &Session, now: Micros) -> Result<(Due, i64), StoreError> {
+        let (mut due, mut cursor) = self.shared.store.read(next_due).await?;
         let is_stranded = |at: Micros| at.since(now) > DEFER_MAX;
-        if ![due.r2, due.d1, due.vectorize].into_iter().flatten().any(is_stranded) {
-            return Ok(due);
+        if [due.r2, due.d1, due.vectorize].into_iter().flatten().any(is_stranded) {
+            tracing::warn!("the clock was set back: deferred duties are due at once");
+            self.shared.store.write(outbox::hasten).await?;
+            (due, cursor) = self.shared.store.read(next_due).await?;
         }
-        tracing::warn!("the clock was set back: deferred duties are due at once");
-        self.shared.store.write(outbox::hasten).await?;
-        self.shared.store.read(next_due).await
+        if session.link.mode == LinkMode::Dual {
+            due.pull = session.pace().next_at();
+        }
+        Ok((due, cursor))
     }
 
-    /// The products fail independently, so none waits for another's deadline.
+    /// What others wrote, then what is owed. The products fail independently, so none waits for another's
+    /// deadline.
     async fn passes(&self, session: &Session) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
         if session.gates.foreign().is_some() {
             return Ok(tally);
         }
+        if session.link.mode == LinkMode::Dual {
+            tally = pull::pass(session).await?;
+            if tally.pulled > 0 && !session.pace().was_ever_caught_up() {
+                // Much of what is owed may turn out to be there already.
+                return Ok(tally);
+            }
+            if session.gates.foreign().is_some() {
+                return Ok(tally);
+            }
+            let now = session.now();
+            if session.pace().takes_retry(now) {
+                tally.add(pull::retry_quarantined(session).await?);
+            }
+        }
         let passes =
             tokio::join!(bodies::pass(session), rows::pass(session), vectors::pass(session));
         for pass in [passes.0, passes.1, passes.2] {
-            tally.add(pass?);
+            let pass = pass?;
+            if pass.settled > 0 {
+                session.pace().stir(session.now());
+            }
+            tally.add(pass);
         }
         Ok(tally)
     }
@@ -215,10 +292,12 @@ impl Replicator {
     }
 }
 
-fn next_due(read: &Read<'_>) -> Result<Due, StoreError> {
-    Ok(Due {
+fn next_due(read: &Read<'_>) -> Result<(Due, i64), StoreError> {
+    let due = Due {
         r2: outbox::next_due_at(read, Product::R2)?,
         d1: outbox::next_due_at(read, Product::D1)?,
         vectorize: outbox::next_due_at(read, Product::Vectorize)?,
-    })
+        pull: None,
+    };
+    Ok((due, store::pull::cursor(read)?.unwrap_or(0)))
 }

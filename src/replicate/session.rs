@@ -1,20 +1,27 @@
 //! A connection to the linked account: the client, the contract, the gates, and what of them is kept
 //! over a restart.
 
-use super::breaker::Breakers;
+use super::breaker::{Admission, Breakers};
 use super::gates::Gates;
+use super::pace::Pace;
 use super::plan::Waits;
 use super::progress::SyncState;
+use super::record;
 use crate::clock::Micros;
+use crate::model::id::MemoryId;
+use crate::mutant::{self, Mutant};
 use crate::remote::budget::Lane;
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::contract::Contract;
+use crate::remote::error::Product;
+use crate::remote::push::CloudCheck;
 use crate::remote::usage::Usage;
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link};
+use crate::store::pull::Became;
 use crate::store::{Read, Store};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Makes a client for a link: finds the token and sets up the transport.
 pub type Connect = Box<dyn Fn(&Link) -> Result<Cloudflare, ConnectError> + Send + Sync>;
@@ -98,6 +105,20 @@ impl From<Usage> for WrittenUsage {
     }
 }
 
+/// A memory that came from the cloud, and what became of it here.
+pub type News = (MemoryId, Became);
+
+/// Which database answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recognised {
+    /// The linked one, as it was.
+    Known,
+    /// The linked one, in an older state: all positions are forgotten by now.
+    PutBack,
+    /// Another one: nothing is sent any more.
+    Other,
+}
+
 /// One link and the client made for it.
 pub(super) struct Session {
     pub(super) store: Store,
@@ -105,6 +126,9 @@ pub(super) struct Session {
     pub(super) contract: Contract,
     pub(super) remote: Cloudflare,
     pub(super) gates: Arc<Gates>,
+    pace: Mutex<Pace>,
+    /// Memories that others changed, not told yet.
+    news: Mutex<Vec<News>>,
 }
 
 impl Session {
@@ -125,11 +149,57 @@ impl Session {
         remote.restore_budget(remembered.sent_at);
         remote.restore_usage(remembered.usage);
         gates.restore(remembered.breakers, remembered.foreign);
-        Ok(Self { store, link, contract, remote, gates })
+        Ok(Self {
+            store,
+            link,
+            contract,
+            remote,
+            gates,
+            pace: Mutex::default(),
+            news: Mutex::default(),
+        })
     }
 
     pub(super) fn now(&self) -> Micros {
         self.remote.clock().now()
+    }
+
+    /// Whether the gate of `product` is shut. In the middle of a pass the answer to another product's
+    /// request may have shut it.
+    pub(super) fn is_shut(&self, product: Product) -> bool {
+        matches!(self.gates.admission(product, self.now()), Admission::Shut { .. })
+    }
+
+    /// When the feed is read next.
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        // A panic elsewhere leaves at worst a wrong interval.
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes memories that others changed.
+    pub(super) fn tell(&self, news: &[News]) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(news);
+    }
+
+    /// Takes what was noted.
+    pub(super) fn take_news(&self) -> Vec<News> {
+        std::mem::take(&mut *self.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Compares the database that answered with the one that this device knows. One that was put back to
+    /// an older state is begun anew; another one stops everything.
+    pub(super) async fn recognise(&self, cloud: &CloudCheck) -> Result<Recognised, StoreError> {
+        if cloud.database.as_ref() != Some(&self.link.database_uuid) {
+            self.gates.stop("the cloud database was emptied or replaced by another one");
+            return Ok(Recognised::Other);
+        }
+        if cloud.anchor_holds || mutant::is(Mutant::RewindUnnoticed) {
+            return Ok(Recognised::Known);
+        }
+        tracing::warn!("the cloud database was put back to an older state: everything is compared");
+        record::begin_anew(self).await?;
+        self.pace().begin_anew();
+        Ok(Recognised::PutBack)
     }
 
     pub(super) fn waits(&self) -> Waits {

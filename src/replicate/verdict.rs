@@ -1,14 +1,13 @@
-//! What the cloud holds for a memory that lost its compare-and-swap, and what that means: pure.
+//! What the cloud holds for a memory that lost its compare-and-swap, and what that means for a device
+//! that only pushes: pure.
 //!
 //! A memory loses because somebody else wrote it, or because its own earlier write was applied and the
 //! answer got lost. Its own state, or an older one that is wholly part of its own, is no conflict.
 
-use super::outgoing::metadata_json;
-use crate::model::state::State;
+use super::reconcile::{Shown, is_touched, reconcile};
 use crate::model::state_text;
-use crate::remote::fetch::{RemoteEntry, RemoteRow, Shown};
+use crate::remote::feed::FeedEntry;
 use crate::remote::push::PushRow;
-use serde_json::Value;
 
 /// What is to be done about a lost push.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,71 +29,59 @@ pub enum Verdict {
 }
 
 /// Compares what was sent with what is there.
-pub fn verdict(sent: &PushRow, found: &RemoteEntry) -> Verdict {
-    let Some(theirs) = &found.state_text else {
-        return without_state(sent, found);
+pub fn verdict(sent: &PushRow, found: &FeedEntry) -> Verdict {
+    let shown = match found.row.as_ref().map(Shown::read).transpose() {
+        Ok(shown) => shown,
+        Err(reason) => return Verdict::Differs(reason),
     };
-    let read = state_text::read(theirs)
-        .and_then(|theirs| Ok((theirs, state_text::read(&sent.state_text)?)));
-    match read {
-        Ok((theirs, ours)) => with_state(sent, &ours, &theirs, found),
-        Err(error) => Verdict::Differs(error.to_string()),
+    let read = |text: &str| state_text::read(text).map_err(|error| error.to_string());
+    let (theirs, ours) =
+        match (found.state_text.as_deref().map(read).transpose(), read(&sent.state_text)) {
+            (Ok(theirs), Ok(ours)) => (theirs, ours),
+            (Err(reason), _) | (_, Err(reason)) => return Verdict::Differs(reason),
+        };
+    let Some(theirs) = theirs else { return without_state(sent, found) };
+    let is_touched = is_touched(Some(&theirs), shown.as_ref());
+    if ours == theirs && (shown.is_some() || !sent.alive) && !is_touched {
+        return Verdict::Held { seq: Some(found.seq) };
     }
-}
-
-fn with_state(sent: &PushRow, ours: &State, theirs: &State, found: &RemoteEntry) -> Verdict {
-    let differs = |what: &str| Verdict::Differs(what.to_owned());
-    match (theirs.is_alive(), found.row) {
-        (true, RemoteRow::Dead) if sent.alive => {
-            return differs("the Python service deleted this memory meanwhile");
-        }
-        (false, RemoteRow::Alive) if !sent.alive => {
-            return differs("the Python service stored this memory again");
-        }
-        _ => {}
-    }
-    let is_touched = theirs.is_alive()
-        && found.row == RemoteRow::Alive
-        && found.shown.as_ref().is_some_and(|shown| !shows(shown, theirs));
-    if ours == theirs {
-        // The Python service purges rows; that of a living memory is written again.
-        if sent.alive && found.row == RemoteRow::Absent {
-            return free(sent, found);
-        }
-        return Verdict::Held { seq: (!is_touched).then_some(found.seq) };
-    }
+    let Some(cloud) = reconcile(Some(theirs.clone()), shown.as_ref(), None) else {
+        return free(sent, found);
+    };
     let mut merged = ours.clone();
-    merged.merge(theirs);
-    if merged != *ours {
-        differs("another device changed this memory meanwhile")
-    } else if is_touched {
-        differs("the Python service changed this memory meanwhile")
-    } else {
-        free(sent, found)
+    merged.merge(&cloud.state);
+    let is_alive = shown.is_some_and(|shown| shown.deleted_at.is_none());
+    if merged == ours {
+        return free(sent, found);
+    }
+    let is_life_moved = cloud.state.is_alive() != theirs.is_alive();
+    match (is_touched, is_life_moved) {
+        (true, true) if is_alive => differs("the Python service stored this memory again"),
+        (true, true) => differs("the Python service deleted this memory meanwhile"),
+        (true, false) if ours == theirs => Verdict::Held { seq: None },
+        (true, false) => differs("the Python service changed this memory meanwhile"),
+        (false, _) => differs("another device changed this memory meanwhile"),
     }
 }
 
-/// Whether a row still shows the state that was written with it.
-fn shows(shown: &Shown, state: &State) -> bool {
-    let metadata = |text: &str| serde_json::from_str::<Value>(text).ok();
-    shown.memory_type == state.kind.value
-        && shown.tags.iter().map(String::as_str).eq(state.live_tags())
-        && metadata(&shown.metadata_json) == metadata(&metadata_json(state))
+fn differs(what: &str) -> Verdict {
+    Verdict::Differs(what.to_owned())
 }
 
-fn without_state(sent: &PushRow, found: &RemoteEntry) -> Verdict {
-    if found.state_bytes > 0 {
+fn without_state(sent: &PushRow, found: &FeedEntry) -> Verdict {
+    if found.is_cut {
         return Verdict::Unexplained;
     }
-    if found.seq == 0 && found.row != RemoteRow::Absent {
-        let what = "the Python service stored this memory, and the database has no triggers that tell when";
-        return Verdict::Differs(what.to_owned());
+    if found.seq == 0 && found.row.is_some() {
+        return differs(
+            "the Python service stored this memory, and the database has no triggers that tell when",
+        );
     }
     free(sent, found)
 }
 
 /// A position that was known already explains nothing.
-fn free(sent: &PushRow, found: &RemoteEntry) -> Verdict {
+fn free(sent: &PushRow, found: &FeedEntry) -> Verdict {
     if found.seq == sent.expected_seq {
         Verdict::Unexplained
     } else {
@@ -109,6 +96,7 @@ mod tests {
     use super::*;
     use crate::model::stamp::{DeviceId, Stamp};
     use crate::model::state::Register;
+    use crate::remote::feed::FeedRow;
 
     fn sent(alive: bool) -> PushRow {
         let mut state = state();
@@ -118,38 +106,57 @@ mod tests {
         row
     }
 
-    fn found(sent: &PushRow, state_of: Option<String>, row: RemoteRow) -> RemoteEntry {
-        let state_bytes = state_of.as_ref().map_or(0, |text| text.len() as u64);
+    #[derive(Clone, Copy, PartialEq)]
+    enum Row {
+        Absent,
+        Alive,
+        Dead,
+    }
+
+    fn found(sent: &PushRow, state_text: Option<String>, row: Row) -> FeedEntry {
         let state = state_text::read(&sent.state_text).expect("a state");
-        let shown = Shown {
-            memory_type: sent.memory_type.clone(),
+        #[expect(clippy::cast_precision_loss, reason = "microseconds since 1970, a few")]
+        let shown = FeedRow {
+            created_at: Some(state.birth.value.at.0 as f64 / 1e6),
+            updated_at: Some(0.1),
+            deleted_at: (row == Row::Dead).then_some(0.2),
+            memory_type: Some(sent.memory_type.clone()),
+            metadata_json: Some(sent.metadata_json.replace(':', ": ")),
             tags: state.live_tags().into_iter().map(str::to_owned).collect(),
-            metadata_json: sent.metadata_json.replace(':', ": "),
+            ..FeedRow::default()
         };
-        let shown = (row == RemoteRow::Alive).then_some(shown);
-        RemoteEntry {
-            id: sent.id,
+        FeedEntry {
+            key: sent.id.to_string(),
             seq: 9,
             nonce: None,
-            state_text: state_of,
-            state_bytes,
-            row,
-            shown,
+            age_s: 60,
+            state_text,
+            is_cut: false,
+            row: (row != Row::Absent).then_some(shown),
         }
+    }
+
+    fn row(entry: &mut FeedEntry) -> &mut FeedRow {
+        entry.row.as_mut().expect("a row")
     }
 
     #[test]
     fn the_own_state_settles_a_lost_answer() {
         let alive = sent(true);
         let own = |row| verdict(&alive, &found(&alive, Some(alive.state_text.clone()), row));
-        assert_eq!(own(RemoteRow::Alive), Verdict::Held { seq: Some(9) });
-        assert_eq!(own(RemoteRow::Absent), Verdict::Free { seq: 9 });
-        assert!(matches!(own(RemoteRow::Dead), Verdict::Differs(_)));
+        assert_eq!(own(Row::Alive), Verdict::Held { seq: Some(9) });
+        assert_eq!(own(Row::Absent), Verdict::Free { seq: 9 });
+        assert!(matches!(own(Row::Dead), Verdict::Differs(_)));
         let dead = sent(false);
         let own = |row| verdict(&dead, &found(&dead, Some(dead.state_text.clone()), row));
-        assert_eq!(own(RemoteRow::Dead), Verdict::Held { seq: Some(9) });
-        assert_eq!(own(RemoteRow::Absent), Verdict::Held { seq: Some(9) });
-        assert!(matches!(own(RemoteRow::Alive), Verdict::Differs(_)));
+        assert_eq!(own(Row::Dead), Verdict::Held { seq: Some(9) });
+        assert_eq!(own(Row::Absent), Verdict::Held { seq: Some(9) });
+        assert_eq!(own(Row::Alive), Verdict::Free { seq: 9 }, "an old copy revives nothing");
+        let mut again = found(&dead, Some(dead.state_text.clone()), Row::Alive);
+        row(&mut again).created_at = Some(77.0);
+        let text = "the Python service stored this memory again";
+        // Without its text the row says nothing yet: it is sent again and looked at once more.
+        assert!(matches!(verdict(&dead, &again), Verdict::Free { .. }), "{text}");
     }
 
     #[test]
@@ -157,18 +164,19 @@ mod tests {
         let sent = sent(true);
         let mut older = state();
         older.tags.clear();
-        let mut entry = found(&sent, Some(state_text::write(&older)), RemoteRow::Alive);
-        entry.shown.as_mut().expect("a row").tags.clear();
+        let mut entry = found(&sent, Some(state_text::write(&older)), Row::Alive);
+        row(&mut entry).tags.clear();
         assert_eq!(verdict(&sent, &entry), Verdict::Free { seq: 9 });
-        entry.row = RemoteRow::Dead;
+        row(&mut entry).deleted_at = Some(3.0);
         assert!(matches!(verdict(&sent, &entry), Verdict::Differs(_)), "deleted by another");
         let mut foreign = state();
         let later = Stamp { ms: 99, counter: 0, device: DeviceId(7) };
         foreign.tags.insert("theirs".to_owned(), Register::new(later, true));
-        let foreign = Some(state_text::write(&foreign));
-        let foreign = verdict(&sent, &found(&sent, foreign, RemoteRow::Alive));
-        assert!(matches!(foreign, Verdict::Differs(_)), "{foreign:?}");
-        let newer = verdict(&sent, &found(&sent, Some(r#"{"v":9}"#.to_owned()), RemoteRow::Alive));
+        let mut entry = found(&sent, Some(state_text::write(&foreign)), Row::Alive);
+        row(&mut entry).tags.insert("theirs".to_owned());
+        let foreign = verdict(&sent, &entry);
+        assert!(matches!(&foreign, Verdict::Differs(why) if why.contains("another device")));
+        let newer = verdict(&sent, &found(&sent, Some(r#"{"v":9}"#.to_owned()), Row::Alive));
         assert!(matches!(&newer, Verdict::Differs(why) if why.contains("form 9")), "{newer:?}");
     }
 
@@ -176,35 +184,47 @@ mod tests {
     fn a_row_that_the_python_service_touched_is_not_overwritten() {
         let sent = sent(true);
         let own = Some(sent.state_text.clone());
-        let mut older = state();
-        older.metadata.clear();
-        let older = Some(state_text::write(&older));
-        let touch: [fn(&mut Shown); 3] = [
-            |shown| shown.memory_type.push('x'),
-            |shown| shown.tags.clear(),
-            |shown| shown.metadata_json = "{}".to_owned(),
+        let touch: [fn(&mut FeedRow); 3] = [
+            |row| row.memory_type = Some("x".to_owned()),
+            |row| row.tags.clear(),
+            |row| row.metadata_json = Some(r#"{"new":1}"#.to_owned()),
         ];
         for change in touch {
-            let mut entry = found(&sent, own.clone(), RemoteRow::Alive);
-            change(entry.shown.as_mut().expect("a row"));
+            let mut entry = found(&sent, own.clone(), Row::Alive);
+            change(row(&mut entry));
             assert_eq!(verdict(&sent, &entry), Verdict::Held { seq: None });
         }
-        let entry = found(&sent, older, RemoteRow::Alive);
-        assert!(matches!(verdict(&sent, &entry), Verdict::Differs(_)));
+        let mut other = state();
+        other.tags.clear();
+        let mut entry = found(&sent, Some(state_text::write(&other)), Row::Alive);
+        row(&mut entry).memory_type = Some("x".to_owned());
+        let why = verdict(&sent, &entry);
+        assert!(matches!(&why, Verdict::Differs(why) if why.contains("Python")), "{why:?}");
+        let mut entry = found(&sent, own, Row::Alive);
+        row(&mut entry).metadata_json = Some("{}".to_owned());
+        assert_eq!(verdict(&sent, &entry), Verdict::Free { seq: 9 }, "a missing key is healed");
     }
 
     #[test]
     fn a_row_without_a_state_is_learnt_once() {
         let sent = sent(true);
-        let mut bare = found(&sent, None, RemoteRow::Alive);
+        let mut bare = found(&sent, None, Row::Alive);
         assert_eq!(verdict(&sent, &bare), Verdict::Free { seq: 9 });
         bare.seq = 5;
         assert_eq!(verdict(&sent, &bare), Verdict::Unexplained);
         bare.seq = 0;
         assert!(matches!(verdict(&sent, &bare), Verdict::Differs(_)), "the feed doesn't know it");
-        bare.row = RemoteRow::Absent;
+        bare.row = None;
         assert_eq!(verdict(&sent, &bare), Verdict::Free { seq: 0 });
-        bare.state_bytes = 7;
+        bare.is_cut = true;
         assert_eq!(verdict(&sent, &bare), Verdict::Unexplained);
+    }
+
+    #[test]
+    fn a_row_that_can_not_be_read_is_a_conflict() {
+        let sent = sent(true);
+        let mut entry = found(&sent, Some(sent.state_text.clone()), Row::Alive);
+        row(&mut entry).metadata_json = Some("{".to_owned());
+        assert!(matches!(verdict(&sent, &entry), Verdict::Differs(why) if why.contains("JSON")));
     }
 }

@@ -191,6 +191,19 @@ impl Service {
         Ok(stored)
     }
 
+    /// Memories were changed by what came from the cloud: they are embedded, and told of.
+    pub fn note_changed(&self, changes: impl Iterator<Item = (Change, MemoryId)>) {
+        self.backlog.raise();
+        for (change, id) in changes {
+            self.events.publish(change, &id);
+        }
+    }
+
+    /// Notes how a write ended that went past this service.
+    pub fn note_write(&self, error: Option<&StoreError>) {
+        self.health.observe_write(error);
+    }
+
     /// The id that a whole id or a unique prefix names.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub struct Version {
     pub version: i64,
     /// When it was replaced.
     pub at: Micros,
-    /// By what: `store`, `update`, `delete`, `restore`, `import`.
+    /// By what: `store`, `update`, `delete`, `restore`, `import`, `pull`.
     pub cause: String,
     /// By which program.
     pub client: String,
@@ -39,12 +39,7 @@ pub(super) fn record(
     client: &str,
 ) -> Result<(), StoreError> {
     let old = &before.state;
-    let is_same = old.life.value == after.life.value
-        && old.text.value == after.text.value
-        && old.kind.value == after.kind.value
-        && old.live_tags() == after.live_tags()
-        && old.live_metadata() == after.live_metadata();
-    if is_same || !old.is_alive() {
+    if shows_same(old, after) || !old.is_alive() {
         return Ok(());
     }
     let version = Version {
@@ -60,32 +55,47 @@ pub(super) fn record(
     insert(write, before.key, &version)
 }
 
-/// Keeps a text that came from elsewhere and lost against the one that is here, unless it is kept already.
+/// Keeps what came from elsewhere and lost in a merge, unless it shows what is here, or what the merge
+/// shows, or is kept already. Without its text there is nothing to keep.
 pub(super) fn record_loser(
     write: &Write<'_>,
     here: &Row,
     loser: &State,
+    merged: &State,
     content: Option<&str>,
+    cause: Cause,
 ) -> Result<(), StoreError> {
     let Some(content) = content else { return Ok(()) };
-    let is_kept = write
-        .conn
-        .prepare_cached("SELECT 1 FROM history WHERE memory = ?1 AND content = ?2")?
-        .exists((here.key, content))?;
-    if is_kept {
+    if shows_same(loser, merged) || shows_same(loser, &here.state) {
         return Ok(());
     }
     let version = Version {
         version: last(write, here.key)? + 1,
         at: write.now(),
-        cause: Cause::Import.as_str().to_owned(),
+        cause: cause.as_str().to_owned(),
         client: loser.birth.value.client.clone(),
         memory_type: loser.kind.value.clone(),
         tags: loser.live_tags().into_iter().map(str::to_owned).collect(),
         metadata: metadata_json(loser),
         content: content.to_owned(),
     };
-    insert(write, here.key, &version)
+    let tags = serde_json::to_string(&version.tags).unwrap_or_default();
+    let is_kept = write
+        .conn
+        .prepare_cached(
+            "SELECT 1 FROM history WHERE memory = ?1 AND content = ?2 AND kind = ?3 AND tags = ?4
+               AND metadata = ?5",
+        )?
+        .exists((here.key, content, &version.memory_type, tags, &version.metadata))?;
+    if is_kept { Ok(()) } else { insert(write, here.key, &version) }
+}
+
+fn shows_same(one: &State, other: &State) -> bool {
+    one.life.value == other.life.value
+        && one.text.value == other.text.value
+        && one.kind.value == other.kind.value
+        && one.live_tags() == other.live_tags()
+        && one.live_metadata() == other.live_metadata()
 }
 
 /// Keeps a version from elsewhere, as the newest one, unless it is kept already.

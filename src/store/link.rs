@@ -24,6 +24,11 @@ impl LinkMode {
             Self::Dual => "dual",
         }
     }
+
+    /// The mode of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Shadow, Self::Dual].into_iter().find(|mode| mode.as_str() == name)
+    }
 }
 
 /// The linked account and resources. Fixed by `cloud link`; configuration never redirects it.
@@ -73,10 +78,7 @@ impl Link {
                     contract: row.get(6)?,
                     is_local_space: row.get(7)?,
                     inline_bytes: usize::try_from(row.get::<_, i64>(8)?).unwrap_or(usize::MAX),
-                    mode: match row.get::<_, String>(9)?.as_str() {
-                        "dual" => LinkMode::Dual,
-                        _ => LinkMode::Shadow,
-                    },
+                    mode: LinkMode::parse(&row.get::<_, String>(9)?).unwrap_or(LinkMode::Shadow),
                     is_paused: row.get(10)?,
                     linked_at: Micros(row.get(11)?),
                 })
@@ -130,10 +132,26 @@ pub fn link(write: &mut Write<'_>, link: &Link) -> Result<u64, StoreError> {
 pub fn unlink(write: &mut Write<'_>) -> Result<(), StoreError> {
     write.conn.execute_batch(
         "DELETE FROM link; DELETE FROM outbox; DELETE FROM remote_position;
-         DELETE FROM replicator_state;",
+         DELETE FROM quarantine; DELETE FROM replicator_state;",
     )?;
     write.remember_link(None);
     Ok(())
+}
+
+/// Changes how far the linked device trusts the cloud; conflicts are tried again. Returns how many
+/// memories owe something.
+///
+/// # Errors
+/// The database refused.
+pub fn set_mode(write: &mut Write<'_>, mode: LinkMode) -> Result<u64, StoreError> {
+    write.conn.execute("UPDATE link SET mode = ?1", [mode.as_str()])?;
+    let link = Link::load(write.conn)?;
+    write.remember_link(link);
+    write.conn.execute(
+        "UPDATE outbox SET state = 'due', due_at = ?1 WHERE state = 'conflict'",
+        [write.now().0],
+    )?;
+    Ok(write.conn.query_row("SELECT count(DISTINCT memory) FROM outbox", [], |row| row.get(0))?)
 }
 
 /// Pauses or resumes syncing. Returns whether a link is there to be paused.

@@ -19,6 +19,7 @@ pub mod error;
 pub mod link;
 pub mod memory;
 pub mod outbox;
+pub mod pull;
 pub mod search;
 pub mod stats;
 pub mod transfer;

@@ -41,7 +41,7 @@ pub(super) struct Inline {
 
 pub(super) struct Threads {
     inbox: Mutex<Option<Sender<Job>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
     is_closing: Arc<AtomicBool>,
 }
 
@@ -68,8 +68,8 @@ impl Readers {
                 .map_err(|error| StoreError::Io(error.to_string()))?;
             threads.push(thread);
         }
-        let (inbox, threads) = (Mutex::new(Some(inbox)), Mutex::new(threads));
-        Ok(Self::Threads(Threads { inbox, threads, is_closing }))
+        let (inbox, handles) = (Mutex::new(Some(inbox)), Mutex::new(threads));
+        Ok(Self::Threads(Threads { inbox, handles, is_closing }))
     }
 
     pub(super) fn submit<T, F>(
@@ -106,7 +106,7 @@ impl Readers {
     pub(super) fn is_alive(&self) -> bool {
         match self {
             Self::Threads(threads) => {
-                let threads = lock(&threads.threads);
+                let threads = lock(&threads.handles);
                 !threads.is_empty() && threads.iter().all(|thread| !thread.is_finished())
             }
             Self::Inline(inline) => lock(inline).is_some(),
@@ -126,7 +126,7 @@ impl Threads {
     fn close(&self) {
         drop(lock(&self.inbox).take());
         self.is_closing.store(true, Ordering::Release);
-        for thread in lock(&self.threads).drain(..) {
+        for thread in lock(&self.handles).drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reading thread of the store had died");
             }

@@ -39,6 +39,7 @@ pub(super) enum Cause {
     Delete,
     Restore,
     Import,
+    Pull,
 }
 
 impl Cause {
@@ -49,6 +50,7 @@ impl Cause {
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::Import => "import",
+            Self::Pull => "pull",
         }
     }
 }
@@ -90,6 +92,10 @@ pub(super) fn save(
         || before.is_some_and(|row| {
             row.state.live_tags() != state.live_tags() || row.state.kind != state.kind
         });
+    if cause == Cause::Pull {
+        // What is owed then depends on what the cloud holds.
+        return Ok(generation);
+    }
     let change = outbox::Change {
         key,
         generation,

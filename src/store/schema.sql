@@ -96,6 +96,14 @@ CREATE TABLE remote_position(
   r2_key TEXT                       -- of the present body, if R2 holds it
 ) STRICT;
 
+-- What stands in the cloud and can't be taken: bad values, a missing body. Fetched again now and then.
+CREATE TABLE quarantine(
+  id TEXT PRIMARY KEY,              -- as it stands there; it may be no id at all
+  seq INTEGER NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL               -- since when, microseconds since the epoch
+) STRICT, WITHOUT ROWID;
+
 -- One row while linked to an account: fixed here, never redirected by configuration.
 CREATE TABLE link(
   one INTEGER PRIMARY KEY CHECK (one = 1),

@@ -91,9 +91,9 @@ pub fn absorb(write: &mut Write<'_>, record: &Record) -> Result<Absorbed, StoreE
     };
     let mut merged = before.state.clone();
     merged.merge(&record.state);
-    let is_incoming_text = merged.text.value == record.state.text.value;
-    if !is_incoming_text && record.state.is_alive() {
-        history::record_loser(write, &before, &record.state, record.content.as_deref())?;
+    if record.state.is_alive() {
+        let content = record.content.as_deref();
+        history::record_loser(write, &before, &record.state, &merged, content, Cause::Import)?;
     }
     for version in &record.versions {
         history::insert_missing(write, before.key, version)?;

@@ -60,10 +60,13 @@ fn an_account_is_made_ready_checked_linked_and_filled() {
     let file = home.root().join("token");
     fs::write(&file, cloud.token()).unwrap();
     let link = ok(&home, &["cloud", "link", "--yes", "--token-file", file.to_str().unwrap()]);
-    assert_eq!(link.out, "linked (shadow): 1 memory to carry\n");
-    assert_eq!(ok(&home, &["cloud", "sync"]).out, "everything is in the cloud\n");
+    assert_eq!(link.out, "linked (dual): 1 memory to carry\n");
+    assert_eq!(
+        ok(&home, &["cloud", "sync"]).out,
+        "everything is in the cloud, and everything of other devices is here\n"
+    );
     let status = ok(&home, &["status"]).out;
-    assert!(status.contains("\ncloud        shadow, idle, 1 waiting for a vector\n"), "{status}");
+    assert!(status.contains("\ncloud        dual, idle, 1 waiting for a vector\n"), "{status}");
     assert!(ok(&home, &["get", id.trim_end()]).out.ends_with("\nin cloud  yes\n"));
 
     let paused = ok(&home, &["cloud", "pause"]);
@@ -74,7 +77,10 @@ fn an_account_is_made_ready_checked_linked_and_filled() {
     let sync = home.run(&["cloud", "sync", "--timeout", "1"]);
     assert_eq!((sync.code, sync.out.as_str()), (Some(1), "1 duty still pending: paused\n"));
     assert_eq!(ok(&home, &["cloud", "resume"]).err, "syncing goes on\n");
-    assert_eq!(ok(&home, &["cloud", "sync"]).out, "everything is in the cloud\n");
+    assert_eq!(
+        ok(&home, &["cloud", "sync"]).out,
+        "everything is in the cloud, and everything of other devices is here\n"
+    );
     assert_eq!(home.run(&["cloud", "unlink"]).code, Some(1));
     let unlinked = ok(&home, &["cloud", "unlink", "--yes"]);
     assert_eq!(unlinked.err, "unlinked; nothing was changed in the cloud\n");

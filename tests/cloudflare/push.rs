@@ -7,7 +7,7 @@ use memtide::emulator::options::Options;
 use memtide::emulator::product::Product as Emulated;
 use memtide::remote::d1::Statement;
 use memtide::remote::error::Disposition;
-use memtide::remote::fetch::{RemoteRow, fetch};
+use memtide::remote::feed::fetch;
 use memtide::remote::push::{Anchor, PushRow, push, split};
 
 fn many(n: usize) -> Vec<PushRow> {
@@ -60,7 +60,7 @@ async fn an_answer_that_was_lost_is_settled_by_looking() {
         let (found, _) = fetch(&d1, &again.losers, None).await.expect("fetched");
         for (sent, found) in rows.iter().zip(found) {
             assert_eq!(found.state_text.as_ref(), Some(&sent.state_text), "it is our own");
-            assert_eq!(found.row, RemoteRow::Alive);
+            assert!(found.row.is_some_and(|row| row.deleted_at.is_none()));
         }
     }
 }

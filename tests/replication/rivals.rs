@@ -99,34 +99,25 @@ async fn linking_again_writes_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_put_back_stops_everything() {
-    let mut world = World::linked().await;
-    world.remember("before", &[]).await;
+async fn a_database_that_was_put_back_gets_everything_again() {
+    let world = World::linked().await;
+    let before = world.remember("before", &[]).await;
     world.settle().await;
-    world.rows("UPDATE mt_heads SET n = 'restored'");
-    let id = world.remember("after", &[]).await;
-    let step = world.settle().await;
-    assert_eq!(world.rows("SELECT content FROM memories"), ["before"], "nothing is mixed");
-    let progress = world.replicator.handle().progress();
-    assert_eq!(progress.state, SyncState::Misconfigured);
-    let (what, next_step) = progress.action.unwrap();
-    assert!(what.contains("restored to an older state"), "{what}");
-    assert!(next_step.contains("memtide cloud link --adopt"), "{next_step}");
-    assert_eq!(step.next_at, None);
-
-    let n_requests = world.n_requests();
-    world.restart();
-    world.replicator.handle().sync_now();
+    let backup = world.account.core().d1_copy("memories").unwrap();
+    let lost = world.remember("lost by the restore", &["kept"]).await;
+    world.retag(before, &["later"]).await;
     world.settle().await;
-    assert_eq!(world.n_requests(), n_requests, "it stays so over a restart");
-    assert_eq!(world.state(), SyncState::Misconfigured);
-
-    world.clock.advance(Duration::from_secs(1));
-    world.link().await.unwrap();
+    world.account.core().d1_become("memories", &backup).unwrap();
+    let after = world.remember("after", &[]).await;
     world.settle().await;
-    assert!(world.get(id).await.synced);
     assert_eq!(world.state(), SyncState::Idle);
-    assert_eq!(world.rows("SELECT count(*) FROM memories"), ["2"]);
+    for id in [before, lost, after] {
+        assert!(world.get(id).await.synced);
+    }
+    let mut rows = world.rows("SELECT content AS a, tags AS b FROM memories");
+    rows.sort_unstable();
+    assert_eq!(rows, ["after|", "before|later", "lost by the restore|kept"]);
+    assert_eq!(world.counts().await.pending_by_product[1], 0);
 }
 
 #[tokio::test]

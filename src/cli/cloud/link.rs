@@ -17,7 +17,8 @@ use std::process::ExitCode;
 pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode, Failure> {
     let given = token::demanded(session, args.token_file.as_deref())?;
     let remote = account::client(session, given.clone())?;
-    let plan = session.block_on(plan(session, &remote, account::names(session)))?;
+    let mode = LinkMode::parse(&args.mode).unwrap_or(LinkMode::Dual);
+    let plan = session.block_on(plan(session, &remote, account::names(session), mode))?;
     let link = &plan.link;
     output::note(&format!(
         "account {}, database {} ({}), index {} ({} vectors, {} dimensions), bucket {}",
@@ -34,7 +35,13 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
             "the database has no triggers: the Python service's writes won't be noticed at once",
         );
     }
-    if !args.yes && !output::confirm("every memory of this device will be copied there; linking")? {
+    let what = match mode {
+        LinkMode::Dual => {
+            "every memory of this device will be copied there, and those of other devices here"
+        }
+        LinkMode::Shadow => "every memory of this device will be copied there",
+    };
+    if !args.yes && !output::confirm(&format!("{what}; linking"))? {
         output::note("nothing was linked");
         return Ok(ExitCode::FAILURE);
     }
@@ -60,13 +67,18 @@ pub(super) fn run(session: &Session, args: &args::CloudLink) -> Result<ExitCode,
 }
 
 /// A bucket that nobody named may be missing; one that was named may not.
-async fn plan(session: &Session, remote: &Cloudflare, names: Names) -> Result<LinkPlan, Failure> {
+async fn plan(
+    session: &Session,
+    remote: &Cloudflare,
+    names: Names,
+    mode: LinkMode,
+) -> Result<LinkPlan, Failure> {
     let cloudflare = &session.settings().cloudflare;
     let local = session.embedder_options()?.model.space();
     let settings = LinkSettings {
         api_base: cloudflare.api_base_url.clone(),
         inline_bytes: cloudflare.large_content_threshold,
-        mode: LinkMode::Shadow,
+        mode,
         linked_at: SystemClock.now(),
         fresh_uuid: uuid::Uuid::new_v4().to_string(),
     };

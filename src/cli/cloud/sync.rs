@@ -17,12 +17,13 @@ pub(super) fn run(session: &Session, args: &args::CloudSync) -> Result<ExitCode,
     let timeout = Duration::from_secs(args.timeout);
     let ordinary = session.client()?;
     let patient = Client::new(ordinary.socket().to_owned(), "cli", timeout + ANSWER_MARGIN);
-    let request = SyncRequest { timeout_s: Some(args.timeout) };
+    let request =
+        SyncRequest { timeout_s: Some(args.timeout), accept_deletions: args.accept_deletions };
     let answer: SyncAnswer = session.block_on(patient.post("/v1/cloud/sync", &request))?;
     if args.json {
         output::json(&answer)?;
     } else if answer.drained {
-        output::line("everything is in the cloud")?;
+        output::line("everything is in the cloud, and everything of other devices is here")?;
     } else {
         let pending = output::counted(answer.pending, "duty", "duties");
         output::line(&format!("{pending} still pending: {}", answer.state))?;

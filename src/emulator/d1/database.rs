@@ -4,8 +4,8 @@ use super::authorizer::Watch;
 use super::errors::text;
 use super::limits;
 use super::meter::{Meta, Meter};
-use super::values;
-use crate::clock::Micros;
+use super::{values, world};
+use crate::clock::{Micros, SharedClock};
 use crate::emulator::chance::Chance;
 use crate::emulator::envelope::Failure;
 use rusqlite::backup::Backup;
@@ -67,7 +67,7 @@ impl Database {
     pub(super) fn create(
         uuid: &str,
         name: &str,
-        created_at: Micros,
+        clock: &SharedClock,
         file: Option<&Path>,
         max_bytes: u64,
     ) -> rusqlite::Result<Self> {
@@ -78,6 +78,7 @@ impl Database {
         // Durability isn't this file's promise: the emulator's data may go with its process.
         connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF;")?;
         limits::apply(&connection, max_bytes)?;
+        world::place(&connection, clock, uuid)?;
         let watch = Arc::new(Watch::default());
         let judge = Arc::clone(&watch);
         connection.authorizer(Some(move |context: AuthContext<'_>| judge.judge(&context)))?;
@@ -85,7 +86,7 @@ impl Database {
         Ok(Self {
             uuid: uuid.to_owned(),
             name: name.to_owned(),
-            created_at,
+            created_at: clock.now(),
             connection,
             watch,
             meter,
@@ -96,6 +97,18 @@ impl Database {
     /// The connection, without limits of what a statement may do: for looking in from outside.
     pub(in crate::emulator) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// A copy of the present state, which nothing changes.
+    pub(in crate::emulator) fn copy(&self) -> rusqlite::Result<Connection> {
+        let mut copy = Connection::open_in_memory()?;
+        copied(&self.connection, &mut copy)?;
+        Ok(copy)
+    }
+
+    /// Puts the database into the state of `copy`.
+    pub(in crate::emulator) fn become_copy(&mut self, copy: &Connection) -> rusqlite::Result<()> {
+        copied(copy, &mut self.connection)
     }
 
     pub(super) fn describe(&mut self) -> Value {
@@ -198,9 +211,7 @@ impl Database {
             now.0.div_euclid(1_000_000) & 0xFFFF_FFFF,
             chance.hex32()
         );
-        let copy = Connection::open_in_memory()
-            .and_then(|mut copy| copied(&self.connection, &mut copy).map(|()| copy))
-            .map_err(|error| Failure::new(500, 7500, text(&error)))?;
+        let copy = self.copy().map_err(|error| Failure::new(500, 7500, text(&error)))?;
         if self.snapshots.len() == SNAPSHOTS {
             self.snapshots.remove(0);
         }

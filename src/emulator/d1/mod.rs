@@ -10,13 +10,14 @@ mod limits;
 mod meter;
 mod split;
 mod values;
+mod world;
 
 use super::call::Call;
 use super::chance::Chance;
 use super::envelope::{self, Failure};
 use super::options::Limits;
 use super::tokens::Permission;
-use crate::clock::Micros;
+use crate::clock::{Micros, SharedClock};
 use bytes::Bytes;
 use database::{Ask, Database, Ran};
 use http::{Method, Response};
@@ -27,6 +28,7 @@ use std::{fs, io};
 
 /// The databases of an account.
 pub(super) struct Databases {
+    clock: SharedClock,
     folder: Option<PathBuf>,
     limits: Limits,
     list: Vec<Database>,
@@ -69,8 +71,8 @@ struct Single {
 }
 
 impl Databases {
-    pub(super) fn new(folder: Option<PathBuf>, limits: Limits) -> Self {
-        Self { folder, limits, list: Vec::new(), today: Today::default() }
+    pub(super) fn new(clock: SharedClock, folder: Option<PathBuf>, limits: Limits) -> Self {
+        Self { clock, folder, limits, list: Vec::new(), today: Today::default() }
     }
 
     /// Rows written since the last midnight in UTC, as `meta` counts them.
@@ -96,9 +98,7 @@ impl Databases {
             [] if reads => Ok(self.listed(call)),
             [] if call.method == Method::POST => {
                 let ask: Creation = call.json().map_err(|error| malformed(&error))?;
-                self.create(&ask.name, call.now, chance)
-                    .map(|id| self.described(&id))
-                    .map(envelope::success)
+                self.create(&ask.name, chance).map(|id| self.described(&id)).map(envelope::success)
             }
             [id] if reads => {
                 self.known(id)?;
@@ -126,12 +126,7 @@ impl Databases {
     }
 
     /// Creates a database and returns its id.
-    pub(super) fn create(
-        &mut self,
-        name: &str,
-        now: Micros,
-        chance: &mut Chance,
-    ) -> Result<String, Failure> {
+    pub(super) fn create(&mut self, name: &str, chance: &mut Chance) -> Result<String, Failure> {
         if name.is_empty() {
             return Err(Failure::new(400, 7400, "Invalid property: name => String is empty"));
         }
@@ -148,8 +143,13 @@ impl Databases {
             fresh(file)
                 .map_err(|error| Failure::new(500, 7500, format!("{}: {error}", file.display())))?;
         }
-        let made =
-            Database::create(&uuid, name, now, file.as_deref(), self.limits.d1_database_bytes);
+        let made = Database::create(
+            &uuid,
+            name,
+            &self.clock,
+            file.as_deref(),
+            self.limits.d1_database_bytes,
+        );
         self.list.push(made.map_err(|error| Failure::new(500, 7500, error.to_string()))?);
         Ok(uuid)
     }

@@ -1,5 +1,5 @@
 use super::super::d1::D1;
-use super::super::fetch::{self, RemoteEntry, RemoteRow};
+use super::super::feed::{self, FeedEntry};
 use super::super::testing::{execute, sqlite};
 use super::super::{meta, schema};
 use super::*;
@@ -41,6 +41,11 @@ async fn ready() -> D1 {
     d1
 }
 
+/// Whether the row is alive; `None` where there is none.
+fn life(entry: &FeedEntry) -> Option<bool> {
+    entry.row.as_ref().map(|row| row.deleted_at.is_none())
+}
+
 async fn push_with(d1: &D1, rows: &[PushRow], anchor: Option<&Anchor>) -> PushAnswer {
     let (batches, oversized) = split(rows);
     assert_eq!((batches.len(), oversized.len()), (1, 0));
@@ -69,8 +74,8 @@ async fn all(d1: &D1, sql: &'static str) -> Vec<Vec<Value>> {
     rows
 }
 
-async fn fetched(d1: &D1, id: MemoryId) -> RemoteEntry {
-    fetch::fetch(d1, &[id], None).await.expect("fetched").0.remove(0)
+async fn fetched(d1: &D1, id: MemoryId) -> FeedEntry {
+    feed::fetch(d1, &[id], None).await.expect("fetched").0.remove(0)
 }
 
 async fn tags_of(d1: &D1, text: &str) -> Vec<String> {
@@ -155,7 +160,7 @@ async fn a_memory_that_somebody_else_moved_loses_and_stays_as_it_is() {
     assert_eq!(kept, [["{\"python\":1}", "a,b c"]]);
     assert_eq!(tags_of(&d1, "x").await, ["a", "b c"]);
     let entry = fetched(&d1, MemoryId::of("x")).await;
-    assert_eq!((entry.seq, entry.row), (3, RemoteRow::Alive));
+    assert_eq!((entry.seq, life(&entry)), (3, Some(true)));
     assert_eq!(entry.state_text, Some(row("x", 0).state_text));
 }
 
@@ -225,9 +230,9 @@ async fn the_dead_keep_their_row_and_get_none() {
     )
     .await;
     assert_eq!(rows, [[Value::from("x"), 1_650_000_000.5.into(), 1.into()]]);
-    assert_eq!(fetched(&d1, MemoryId::of("x")).await.row, RemoteRow::Dead);
+    assert_eq!(life(&fetched(&d1, MemoryId::of("x")).await), Some(false));
     let gone = fetched(&d1, MemoryId::of("never there")).await;
-    assert_eq!((gone.row, gone.state_text.as_deref()), (RemoteRow::Absent, Some("{\"dead\":1}")));
+    assert_eq!((life(&gone), gone.state_text.as_deref()), (None, Some("{\"dead\":1}")));
 
     execute(&d1, "DELETE FROM memories", &[]).await;
     let seq = fetched(&d1, MemoryId::of("x")).await.seq;
@@ -239,7 +244,7 @@ async fn the_dead_keep_their_row_and_get_none() {
 
     let seq = fetched(&d1, MemoryId::of("x")).await.seq;
     push(&d1, &[row("x", seq)]).await;
-    assert_eq!(fetched(&d1, MemoryId::of("x")).await.row, RemoteRow::Alive, "stored anew");
+    assert_eq!(life(&fetched(&d1, MemoryId::of("x")).await), Some(true), "stored anew");
 }
 
 #[tokio::test]
@@ -251,8 +256,8 @@ async fn a_row_that_the_feed_does_not_know_is_not_overwritten() {
     assert_eq!(answer.losers, [MemoryId::of("x")]);
     assert_eq!(fetched(&d1, MemoryId::of("x")).await.seq, 0);
     let unknown = fetched(&d1, MemoryId::of("nobody")).await;
-    assert_eq!((unknown.seq, unknown.row, unknown.state_bytes), (0, RemoteRow::Absent, 0));
-    assert!(!unknown.is_cut());
+    assert_eq!((unknown.seq, life(&unknown), unknown.state_text), (0, None, None));
+    assert!(!unknown.is_cut);
 }
 
 #[tokio::test]
@@ -264,9 +269,9 @@ async fn a_database_that_was_put_back_is_noticed() {
     execute(&d1, "UPDATE mt_heads SET n = 'other' WHERE seq = 1", &[]).await;
     let answer = push_with(&d1, &[row("z", 0)], Some(&anchor)).await;
     assert!(!answer.cloud.anchor_holds && answer.winners.is_empty());
-    assert_eq!(fetched(&d1, MemoryId::of("z")).await.row, RemoteRow::Absent, "nothing is mixed");
+    assert_eq!(life(&fetched(&d1, MemoryId::of("z")).await), None, "nothing is mixed");
     execute(&d1, "DELETE FROM mt_heads WHERE seq = 1", &[]).await;
-    let (_, check) = fetch::fetch(&d1, &[won.id], Some(&anchor)).await.expect("fetched");
+    let (_, check) = feed::fetch(&d1, &[won.id], Some(&anchor)).await.expect("fetched");
     assert!(!check.anchor_holds);
     assert_eq!(check.database.as_deref(), Some("uuid-1"));
 }
@@ -281,10 +286,10 @@ async fn states_beyond_the_answers_room_come_without_their_text() {
         push(&d1, std::slice::from_ref(one)).await;
     }
     let ids: Vec<MemoryId> = big.iter().map(|row| row.id).collect();
-    let (found, _) = fetch::fetch(&d1, &ids, None).await.expect("fetched");
-    let cut: Vec<bool> = found.iter().map(RemoteEntry::is_cut).collect();
-    assert_eq!(cut, [false, false, false, false, true]);
-    assert_eq!(found[4].state_bytes, 1_000_000);
+    let (found, _) = feed::fetch(&d1, &ids, None).await.expect("fetched");
+    let cut: Vec<bool> = found.iter().map(|entry| entry.is_cut).collect();
+    assert_eq!(cut, [false, false, false, true, true]);
+    assert_eq!(found[4].state_text, None);
 }
 
 #[tokio::test]
@@ -312,7 +317,8 @@ async fn no_statement_of_a_push_reads_a_whole_table() {
     let d1 = ready().await;
     let (batches, _) = split(&[row("x", 0), dead("y", 0)]);
     let mut statements = batches[0].statements(None);
-    statements.extend(fetch::statements(&[MemoryId::of("x")], None));
+    statements.extend(feed::fetch_statements(&[MemoryId::of("x")], None));
+    statements.extend(feed::page_statements(0, 500, None));
     for statement in statements {
         let sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
         let params = statement.params.clone();
@@ -320,7 +326,8 @@ async fn no_statement_of_a_push_reads_a_whole_table() {
         for step in plan.rows().filter_map(|row| row.text("detail")) {
             // Virtual tables and the stage are read from end to end; that is the batch itself.
             let whole = step.strip_prefix("SCAN ").filter(|rest| !rest.contains("VIRTUAL TABLE"));
-            let small = ["CONSTANT ROW", "mt_stage", "q", "(subquery", "x", "j"];
+            let small =
+                ["CONSTANT ROW", "mt_stage", "q", "(subquery", "x", "j", "a", "b", "f", "found"];
             // Listed for the foreign key of `memory_tags`, and run only if one is already violated.
             if step == "SCAN memory_tags" && statement.sql.starts_with("INSERT OR IGNORE INTO tags")
             {

@@ -1,9 +1,10 @@
 //! Rows into the database: the commit point of a memory.
 
+use super::super::intake::{self, Trouble};
 use super::super::outgoing::push_row;
 use super::super::plan::{self, Room, RowLoad};
-use super::super::record::{Fate, Record, Tally, commit};
-use super::super::session::Session;
+use super::super::record::{self, Fate, Record, Tally, commit};
+use super::super::session::{Recognised, Session};
 use super::super::transition::Outcome;
 use super::super::verdict::{Verdict, verdict};
 use super::{Unsendable, due, refuse};
@@ -12,12 +13,13 @@ use crate::model::id::MemoryId;
 use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product as Remote, RemoteError};
-use crate::remote::fetch::{self, FETCH_MAX, RemoteEntry};
+use crate::remote::feed::{self, FETCH_MAX, FeedEntry};
 use crate::remote::push::{self, Anchor, CloudCheck, PushAnswer, PushBatch, PushRow};
 use crate::store::Read;
 use crate::store::error::StoreError;
-use crate::store::link;
-use crate::store::outbox::{self, Duty, Product};
+use crate::store::link::{self, LinkMode};
+use crate::store::outbox::{self, Duty, Product, Setback};
+use crate::store::pull::Incoming;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Sends one batch; one that is refused as a whole is divided until the entry at fault is found.
@@ -147,8 +149,7 @@ impl Sender<'_> {
         answer: PushAnswer,
         tally: &mut Tally,
     ) -> Result<bool, StoreError> {
-        if !self.is_known(&answer.cloud) {
-            commit(self.session, Vec::new(), None, tally).await?;
+        if !self.is_known(&answer.cloud, tally).await? {
             return Ok(false);
         }
         let settled = answer.winners.iter().filter_map(|winner| {
@@ -174,36 +175,115 @@ impl Sender<'_> {
     ) -> Result<bool, StoreError> {
         while !losers.is_empty() {
             let asked: Vec<MemoryId> = losers.drain(..losers.len().min(FETCH_MAX)).collect();
-            let (found, cloud) = match fetch::fetch(&self.d1, &asked, self.anchor.as_ref()).await {
+            let (found, cloud) = match feed::fetch(&self.d1, &asked, self.anchor.as_ref()).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    let left = asked.iter().chain(&losers);
-                    let duties = left.filter_map(|id| Some((*id, self.duties.get(id)?)));
-                    let records = refuse(self.session, Product::D1, &error, duties);
-                    commit(self.session, records, None, tally).await?;
+                    self.give_up(asked.iter().chain(&losers), &error, tally).await?;
                     return Ok(false);
                 }
             };
-            if !self.is_known(&cloud) {
-                commit(self.session, Vec::new(), None, tally).await?;
+            if !self.is_known(&cloud, tally).await? {
                 return Ok(false);
             }
-            // An answer that was full is asked for again; the first of it never is.
-            let is_cut = |(at, entry): &(usize, RemoteEntry)| *at > 0 && entry.is_cut();
-            let (cut, whole): (Vec<_>, Vec<_>) = found.into_iter().enumerate().partition(is_cut);
-            losers.extend(cut.into_iter().map(|(_, entry)| entry.id));
-            let whole = whole.into_iter().map(|(_, entry)| entry);
-            let judged: Vec<(Record, Option<Anchor>)> =
-                whole.filter_map(|entry| self.judge(rows.get(&entry.id)?, entry)).collect();
-            let newest = judged.iter().filter_map(|(_, anchor)| anchor.as_ref());
-            let newest = newest.max_by_key(|anchor| anchor.seq).cloned();
-            let records = judged.into_iter().map(|(record, _)| record).collect();
-            commit(self.session, records, newest, tally).await?;
+            if self.session.link.mode == LinkMode::Shadow {
+                losers.extend(self.judge_all(rows, found, tally).await?);
+                continue;
+            }
+            match self.merge(rows, found, tally).await {
+                Ok(cut) => losers.extend(cut),
+                Err(Trouble::Store(error)) => return Err(error),
+                Err(Trouble::Remote(error)) => {
+                    self.give_up(asked.iter().chain(&losers), &error, tally).await?;
+                    return Ok(false);
+                }
+            }
         }
         Ok(true)
     }
 
-    fn judge(&self, sent: &PushRow, found: RemoteEntry) -> Option<(Record, Option<Anchor>)> {
+    /// Whether the answer came from the database that this device knows, in the state that it knows.
+    async fn is_known(&self, cloud: &CloudCheck, tally: &mut Tally) -> Result<bool, StoreError> {
+        let recognised = self.session.recognise(cloud).await?;
+        if recognised == Recognised::PutBack {
+            // All of it is owed again: there is something to do at once.
+            tally.learnt += 1;
+        }
+        if recognised != Recognised::Known {
+            commit(self.session, Vec::new(), None, tally).await?;
+        }
+        Ok(recognised == Recognised::Known)
+    }
+
+    /// Puts memories off whose state in the cloud could not be read.
+    async fn give_up(
+        &self,
+        ids: impl Iterator<Item = &MemoryId>,
+        error: &RemoteError,
+        tally: &mut Tally,
+    ) -> Result<(), StoreError> {
+        let duties: Vec<_> = ids.filter_map(|id| Some((*id, self.duties.get(id)?))).collect();
+        let records = refuse(self.session, Product::D1, error, duties.into_iter());
+        commit(self.session, records, None, tally).await
+    }
+
+    /// Takes in what the cloud holds; what is owed after that follows from it. Returns the memories for
+    /// which the answer had no room.
+    async fn merge(
+        &self,
+        rows: &HashMap<MemoryId, &PushRow>,
+        found: Vec<FeedEntry>,
+        tally: &mut Tally,
+    ) -> Result<Vec<MemoryId>, Trouble> {
+        let mut intake = intake::of_ids(self.session, &self.d1, found).await?;
+        let mut records = Vec::new();
+        // A position that was known already explains nothing: sent again at once, it would lose for ever.
+        let known = |id: &MemoryId| rows.get(id).map(|sent| sent.expected_seq);
+        let is_unexplained = |one: &Incoming| known(&one.id) == Some(one.seq);
+        let unexplained = intake.incoming.extract_if(.., |one| is_unexplained(one));
+        let unexplained: Vec<MemoryId> = unexplained.map(|one| one.id).collect();
+        let why = "the database did not take the memory, though nothing changed it there";
+        records
+            .extend(unexplained.iter().filter_map(|id| self.record(*id, Outcome::NotTaken, why)));
+        for one in &intake.quarantined {
+            let Ok(id) = one.key.parse() else { continue };
+            let why = format!("what the database holds can't be taken: {}", one.reason);
+            records.extend(self.record(id, Outcome::Unsendable, &why));
+        }
+        let later = self.session.now().plus(intake.settles_in.unwrap_or_default());
+        for id in std::mem::take(&mut intake.unsettled) {
+            let Some(duty) = self.duties.get(&id) else { continue };
+            let setback = Setback::Defer { due_at: later, counts: false };
+            let why = "the Python service is writing this memory just now".to_owned();
+            records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
+        }
+        let cut = std::mem::take(&mut intake.cut);
+        tally.learnt += intake.incoming.len() + intake.empty.len();
+        record::merge(self.session, intake).await?;
+        commit(self.session, records, None, tally).await?;
+        Ok(cut)
+    }
+
+    /// Decides about each memory without taking anything in. Returns those for which the answer had no
+    /// room.
+    async fn judge_all(
+        &self,
+        rows: &HashMap<MemoryId, &PushRow>,
+        found: Vec<FeedEntry>,
+        tally: &mut Tally,
+    ) -> Result<Vec<MemoryId>, StoreError> {
+        let (cut, whole): (Vec<_>, Vec<_>) = found.into_iter().partition(|entry| entry.is_cut);
+        let judged: Vec<(Record, Option<Anchor>)> = whole
+            .into_iter()
+            .filter_map(|entry| self.judge(rows.get(&entry.id()?)?, entry))
+            .collect();
+        let newest = judged.iter().filter_map(|(_, anchor)| anchor.as_ref());
+        let newest = newest.max_by_key(|anchor| anchor.seq).cloned();
+        let records = judged.into_iter().map(|(record, _)| record).collect();
+        commit(self.session, records, newest, tally).await?;
+        Ok(cut.iter().filter_map(FeedEntry::id).collect())
+    }
+
+    fn judge(&self, sent: &PushRow, found: FeedEntry) -> Option<(Record, Option<Anchor>)> {
         let duty = self.duties.get(&sent.id)?;
         let made = |fate| Some(Record::new(Product::D1, sent.id, duty, fate));
         let record = match verdict(sent, &found) {
@@ -217,16 +297,5 @@ impl Sender<'_> {
         };
         let anchor = found.nonce.map(|nonce| Anchor { seq: found.seq, nonce });
         Some((record?, anchor))
-    }
-
-    /// Whether the database is the one that this device knows; if not, everything stops.
-    fn is_known(&self, cloud: &CloudCheck) -> bool {
-        let is_other = cloud.database.as_ref() != Some(&self.session.link.database_uuid);
-        if is_other {
-            self.session.gates.stop("the cloud database was emptied or replaced by another one");
-        } else if !cloud.anchor_holds {
-            self.session.gates.stop("the cloud database was restored to an older state");
-        }
-        !is_other && cloud.anchor_holds
     }
 }

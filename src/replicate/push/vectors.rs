@@ -181,6 +181,9 @@ async fn embed(
         if part.is_empty() {
             continue;
         }
+        if session.is_shut(Remote::Ai) {
+            break;
+        }
         match ask_model(session, lane, &part).await {
             Ok(vectors) => {
                 session.gates.succeeded(Remote::Ai, session.now());
@@ -248,6 +251,9 @@ async fn send(
     while let Some(part) = parts.pop() {
         if part.is_empty() {
             continue;
+        }
+        if session.is_shut(Remote::Vectorize) {
+            return Ok(false);
         }
         match change(index, &part).await {
             Ok(taken) => {

@@ -1,0 +1,201 @@
+//! Reading what others wrote: one page of the feed at a time, applied with its cursor in one transaction.
+
+use super::intake::{self, Intake, Trouble};
+use super::plan;
+use super::record::{self, Tally};
+use super::session::{Recognised, Session};
+use super::transition::Move;
+use crate::model::id::MemoryId;
+use crate::mutant::{self, Mutant};
+use crate::remote::budget::Lane;
+use crate::remote::d1::D1;
+use crate::remote::error::{Disposition, Product as Remote, RemoteError};
+use crate::remote::feed::{self, FETCH_MAX};
+use crate::remote::push::Anchor;
+use crate::store::error::StoreError;
+use crate::store::link;
+use crate::store::outbox::Setback;
+use crate::store::pull::{self, Applied, Became, Page};
+use std::time::Duration;
+
+/// The shortest wait for an entry that is about to change.
+const SETTLE_MIN: Duration = Duration::from_secs(1);
+
+/// Reads one page, if it is time and the database takes requests.
+pub(super) async fn pass(session: &Session) -> Result<Tally, StoreError> {
+    let now = session.now();
+    let gate = session.gates.admission(Remote::D1, now);
+    if !session.pace().is_due(now) || plan::room(1, &[gate], session.waits()).is_none() {
+        return Ok(Tally::default());
+    }
+    let d1 = D1::new(session.remote.in_lane(Lane::Live), &session.link.database);
+    match page(session, &d1).await {
+        Ok(pulled) => Ok(pulled),
+        Err(Trouble::Store(error)) => Err(error),
+        Err(Trouble::Remote(error)) => trouble(session, &d1, &error).await,
+    }
+}
+
+async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
+    let read = session
+        .store
+        .read(|read| Ok((pull::cursor(read)?.unwrap_or(0), link::anchor(read)?)))
+        .await?;
+    let (from, anchor) = (read.0, read.1.map(|(seq, nonce)| Anchor { seq, nonce }));
+    let limit = session.pace().limit();
+    let page = feed::page(d1, from, limit, anchor.as_ref()).await.map_err(Trouble::Remote)?;
+    session.gates.succeeded(Remote::D1, session.now());
+    match session.recognise(&page.cloud).await? {
+        Recognised::Known => {}
+        Recognised::PutBack => return Ok(Tally { pulled: 1, ..Tally::default() }),
+        Recognised::Other => return Ok(Tally::default()),
+    }
+    let n_entries = page.entries.len();
+    let intake = intake::of_page(session, d1, page.entries).await?;
+    let Some((to, nonce)) = intake.end.clone() else {
+        return Ok(at_the_end(session, &intake, n_entries));
+    };
+    let behind = u64::try_from(page.newest - to).unwrap_or(0);
+    let has_more = n_entries >= limit || behind > 0;
+    let local = Page {
+        from,
+        to,
+        anchor: nonce.map(|nonce| (to, nonce)),
+        incoming: intake.incoming,
+        quarantined: intake.quarantined,
+    };
+    note_skew(session, &local);
+    Ok(apply(session, local, behind, has_more, intake.settles_in).await?)
+}
+
+/// Nothing of the page can be taken: there is none, or its first entry must settle.
+fn at_the_end(session: &Session, intake: &Intake, n_entries: usize) -> Tally {
+    let now = session.now();
+    let mut pace = session.pace();
+    match intake.settles_in {
+        Some(left) => pace.settles_at(now.plus(left.max(SETTLE_MIN))),
+        None if n_entries == 0 => pace.caught_up(false, now),
+        // An entry without room in the answer: asked for alone.
+        None => {
+            pace.halve();
+        }
+    }
+    Tally::default()
+}
+
+async fn apply(
+    session: &Session,
+    page: Page,
+    behind: u64,
+    has_more: bool,
+    settles_in: Option<Duration>,
+) -> Result<Tally, StoreError> {
+    let n_entries = page.incoming.len() + page.quarantined.len();
+    let pace = session.pace().clone();
+    let may_delete = move |deletions, of| pace.may_delete(deletions, of);
+    let applied = record::apply(session, page, may_delete).await?;
+    let now = session.now();
+    let mut pace = session.pace();
+    let became = match applied {
+        Applied::Merged(became) => became,
+        Applied::Stale => return Ok(Tally::default()),
+        Applied::TooManyDeletions { deletions, of } => {
+            pace.hold(deletions, of);
+            tracing::warn!(deletions, of, "the cloud's deletions are held back");
+            return Ok(Tally::default());
+        }
+    };
+    let is_deletion = |one: &&(MemoryId, Became)| one.1 == Became::Deleted;
+    let deleted = became.iter().filter(is_deletion).count();
+    if has_more || settles_in.is_some() {
+        pace.read_a_page(u64::try_from(deleted).unwrap_or(u64::MAX), behind, now);
+    } else {
+        pace.caught_up(!became.is_empty(), now);
+    }
+    if let Some(left) = settles_in {
+        pace.settles_at(now.plus(left.max(SETTLE_MIN)));
+    }
+    Ok(Tally { pulled: n_entries, ..Tally::default() })
+}
+
+/// Stamps from the future are taken as they are, and told.
+fn note_skew(session: &Session, page: &Page) {
+    let newest = page.incoming.iter().map(|one| one.state.newest().ms).max();
+    if let Some(newest) = newest {
+        let ahead = newest.saturating_sub(session.now().as_millis());
+        session.pace().saw_ahead(Duration::from_millis(ahead));
+    }
+}
+
+/// The page could not be had.
+async fn trouble(session: &Session, d1: &D1, error: &RemoteError) -> Result<Tally, StoreError> {
+    let now = session.now();
+    let failures = session.pace().failures();
+    let at = match session.gates.failed(error, failures, now) {
+        Move::SetBack(Setback::Defer { due_at, .. }) => due_at,
+        _ => now,
+    };
+    if error.disposition == Disposition::Park && !session.pace().halve() {
+        // One entry that no answer can carry must not stop the feed.
+        skip(session, d1, error).await?;
+    }
+    session.pace().failed(at.max(now.plus(SETTLE_MIN)));
+    if mutant::is(Mutant::CursorMovesOnError) {
+        let leap = Page { to: i64::from(u32::MAX), ..Page::default() };
+        record::apply(session, leap, |_, _| true).await?;
+    }
+    record::commit(session, Vec::new(), None, &mut Tally::default()).await?;
+    Ok(Tally::default())
+}
+
+/// Quarantines the next entry by its key alone.
+async fn skip(session: &Session, d1: &D1, error: &RemoteError) -> Result<(), StoreError> {
+    let from = session.store.read(pull::cursor).await?.unwrap_or(0);
+    let Ok(Some((key, seq))) = feed::next_key(d1, from).await else { return Ok(()) };
+    let reason = format!("the database can't bring it: {error}");
+    let quarantined = vec![pull::Quarantined { key, seq, reason }];
+    let page = Page { from, to: seq, quarantined, ..Page::default() };
+    record::apply(session, page, |_, _| true).await?;
+    Ok(())
+}
+
+/// Fetches what is set aside once more, at most one answer full.
+pub(super) async fn retry_quarantined(session: &Session) -> Result<Tally, StoreError> {
+    let now = session.now();
+    let gate = session.gates.admission(Remote::D1, now);
+    if plan::room(1, &[gate], session.waits()).is_none() {
+        return Ok(Tally::default());
+    }
+    let ids = session.store.read(|read| pull::to_refetch(read, FETCH_MAX)).await?;
+    if ids.is_empty() {
+        return Ok(Tally::default());
+    }
+    let d1 = D1::new(session.remote.in_lane(Lane::Backfill), &session.link.database);
+    match fetch(session, &d1, &ids).await {
+        Ok(Some(intake)) => {
+            let became = record::merge(session, intake).await?;
+            Ok(Tally { pulled: became.len(), ..Tally::default() })
+        }
+        Ok(None) => Ok(Tally::default()),
+        Err(Trouble::Store(error)) => Err(error),
+        Err(Trouble::Remote(error)) => {
+            session.gates.failed(&error, 0, now);
+            Ok(Tally::default())
+        }
+    }
+}
+
+/// What the cloud holds for `ids`; `None` if the database is not the one that this device knows.
+pub(super) async fn fetch(
+    session: &Session,
+    d1: &D1,
+    ids: &[MemoryId],
+) -> Result<Option<Intake>, Trouble> {
+    let anchor = session.store.read(link::anchor).await?;
+    let anchor = anchor.map(|(seq, nonce)| Anchor { seq, nonce });
+    let (entries, cloud) = feed::fetch(d1, ids, anchor.as_ref()).await.map_err(Trouble::Remote)?;
+    if session.recognise(&cloud).await? != Recognised::Known {
+        return Ok(None);
+    }
+    Ok(Some(intake::of_ids(session, d1, entries).await?))
+}

@@ -1,0 +1,400 @@
+//! What comes from the cloud: merged into the memories here, together with how far the feed has been read.
+//!
+//! A page is applied in one transaction with its cursor, or not at all. Merging is the registers' own
+//! (see [`State::merge`]), so a page that is applied twice, or late, changes nothing. What loses is kept in
+//! the history. A memory that then holds exactly what the cloud holds owes it nothing more; one that
+//! holds more owes a row. What can't be taken is set aside in the quarantine, visibly, and the feed goes on.
+
+use super::column::parse_id;
+use super::error::StoreError;
+use super::history;
+use super::outbox;
+use super::reader::Read;
+use super::row::{Cause, Row, is_findable, save};
+use super::writer::Write;
+use crate::model::id::{BodyHash, MemoryId};
+use crate::model::state::State;
+use crate::mutant::{self, Mutant};
+use rusqlite::OptionalExtension as _;
+use std::collections::HashMap;
+
+/// Who is named in the history as the one that changed a memory.
+const CLIENT: &str = "cloud";
+
+/// A memory as the cloud holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// Which.
+    pub id: MemoryId,
+    /// Its position in the feed.
+    pub seq: i64,
+    /// Its registers.
+    pub state: State,
+    /// Whether the cloud shows exactly these; if not, the row is written again.
+    pub is_shown: bool,
+    /// The text that the registers name, if it had to be fetched.
+    pub content: Option<String>,
+    /// The bucket's key of that text.
+    pub r2_key: Option<String>,
+}
+
+/// Something of the cloud that can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// What names it there.
+    pub key: String,
+    /// Its position in the feed.
+    pub seq: i64,
+    /// Why, as a sentence.
+    pub reason: String,
+}
+
+/// A page of the feed, ready to be applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// The cursor with which it was asked for.
+    pub from: i64,
+    /// The cursor afterwards.
+    pub to: i64,
+    /// The newest position of it and its nonce.
+    pub anchor: Option<(i64, String)>,
+    /// What is taken.
+    pub incoming: Vec<Incoming>,
+    /// What is not.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// What became of a memory here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Became {
+    /// It was not here, or was deleted.
+    Stored,
+    /// It changed.
+    Updated,
+    /// It was deleted.
+    Deleted,
+    /// Nothing that anybody sees.
+    Unchanged,
+}
+
+/// What applying a page did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// Merged; the cursor stands at the page's end. The memories that changed.
+    Merged(Vec<(MemoryId, Became)>),
+    /// Nothing: the cursor is another one by now, or a text changed meanwhile. Ask again.
+    Stale,
+    /// Nothing: more memories would be deleted than the guard lets pass.
+    TooManyDeletions {
+        /// Memories that the page would delete.
+        deletions: u64,
+        /// Living memories.
+        of: u64,
+    },
+}
+
+/// How far the feed has been read; `None` without a link.
+///
+/// # Errors
+/// The database refused.
+pub fn cursor(read: &Read<'_>) -> Result<Option<i64>, StoreError> {
+    Ok(read
+        .conn
+        .prepare_cached("SELECT cursor FROM link")?
+        .query_row([], |row| row.get(0))
+        .optional()?)
+}
+
+/// Which texts of `ids` are here.
+///
+/// # Errors
+/// The database refused.
+pub fn bodies(
+    read: &Read<'_>,
+    ids: &[MemoryId],
+) -> Result<HashMap<MemoryId, BodyHash>, StoreError> {
+    let mut statement = read
+        .conn
+        .prepare_cached("SELECT body FROM memory WHERE id = ?1 AND content IS NOT NULL")?;
+    let mut bodies = HashMap::new();
+    for id in ids {
+        let body: Option<String> =
+            statement.query_row([id.to_string()], |row| row.get(0)).optional()?;
+        if let Some(body) = body.and_then(|body| body.parse().ok()) {
+            bodies.insert(*id, body);
+        }
+    }
+    Ok(bodies)
+}
+
+/// Applies a page. `may_delete` decides, from the number of memories that it would delete and the number
+/// that live, whether it may.
+///
+/// # Errors
+/// The database refused.
+pub fn apply(
+    write: &mut Write<'_>,
+    page: &Page,
+    may_delete: impl Fn(u64, u64) -> bool,
+) -> Result<Applied, StoreError> {
+    let cursor: Option<i64> = write
+        .conn
+        .prepare_cached("SELECT cursor FROM link")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    if cursor != Some(page.from) {
+        return Ok(Applied::Stale);
+    }
+    let Some(deletions) = deletions(write, &page.incoming)? else { return Ok(Applied::Stale) };
+    if deletions > 0 {
+        let of = write
+            .conn
+            .prepare_cached("SELECT count(*) FROM memory WHERE deleted_at IS NULL")?
+            .query_row([], |row| row.get(0))?;
+        if !may_delete(deletions, of) {
+            return Ok(Applied::TooManyDeletions { deletions, of });
+        }
+    }
+    let mut became = Vec::new();
+    let n_applied =
+        if mutant::is(Mutant::PartialPage) { page.incoming.len() / 2 } else { usize::MAX };
+    for incoming in page.incoming.iter().take(n_applied) {
+        match merge(write, incoming)? {
+            None | Some(Became::Unchanged) => {}
+            Some(one) => became.push((incoming.id, one)),
+        }
+    }
+    for one in &page.quarantined {
+        quarantine(write, one)?;
+    }
+    write.conn.prepare_cached("UPDATE link SET cursor = ?1")?.execute([page.to])?;
+    if let Some((seq, nonce)) = &page.anchor {
+        super::link::raise_anchor(write, *seq, nonce)?;
+    }
+    Ok(Applied::Merged(became))
+}
+
+/// How many living memories would be dead after the merge; `None` if a text is needed that is not at hand.
+fn deletions(write: &Write<'_>, incoming: &[Incoming]) -> Result<Option<u64>, StoreError> {
+    let mut n = 0;
+    for one in incoming {
+        let here = Row::load(write, &one.id)?;
+        let merged = merged(here.as_ref(), one);
+        if text_of(here.as_ref(), &merged, one) == Needed::Missing {
+            return Ok(None);
+        }
+        n += u64::from(here.is_some_and(|row| row.state.is_alive()) && !merged.is_alive());
+    }
+    Ok(Some(n))
+}
+
+fn merged(here: Option<&Row>, incoming: &Incoming) -> State {
+    let Some(here) = here else { return incoming.state.clone() };
+    let mut merged = here.state.clone();
+    merged.merge(&incoming.state);
+    merged
+}
+
+/// Merges one memory; `None` if its text is needed and not at hand.
+///
+/// # Errors
+/// The database refused.
+pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became>, StoreError> {
+    let before = Row::load(write, &incoming.id)?;
+    let merged = merged(before.as_ref(), incoming);
+    let content = match text_of(before.as_ref(), &merged, incoming) {
+        Needed::Text(text) => Some(text.to_owned()),
+        Needed::Nothing => None,
+        Needed::Missing => return Ok(None),
+    };
+    if let Some(here) = &before {
+        let is_news = merged != incoming.state && here.state != incoming.state;
+        if is_news && incoming.state.is_alive() {
+            let text = loser_text(here, incoming);
+            history::record_loser(write, here, &incoming.state, &merged, text, Cause::Pull)?;
+        }
+    }
+    if mutant::is(Mutant::TombstoneDropped) && !merged.is_alive() && before.is_none() {
+        return Ok(Some(Became::Unchanged));
+    }
+    let is_changed = before.as_ref().is_none_or(|here| here.state != merged);
+    if is_changed {
+        let (id, before) = (&incoming.id, before.as_ref());
+        save(write, id, before, &merged, content.as_deref(), Cause::Pull, CLIENT)?;
+    }
+    let Some(here) = Row::load(write, &incoming.id)? else {
+        return Err(StoreError::Corrupt("a memory that was just written is gone".to_owned()));
+    };
+    outbox::set_position(write, here.key, incoming.seq)?;
+    let is_their_text = merged.text == incoming.state.text;
+    if let Some(key) = incoming.r2_key.as_ref().filter(|_| is_their_text) {
+        outbox::set_body_key(write, here.key, key)?;
+    }
+    owe(write, before.as_ref(), &here, incoming)?;
+    release(write, &incoming.id.to_string())?;
+    Ok(Some(became(before.as_ref().map(|row| &row.state), &merged, is_changed)))
+}
+
+/// What is owed to the cloud after the merge.
+fn owe(
+    write: &mut Write<'_>,
+    before: Option<&Row>,
+    here: &Row,
+    incoming: &Incoming,
+) -> Result<(), StoreError> {
+    let is_theirs = here.state == incoming.state;
+    if is_theirs && incoming.is_shown {
+        return outbox::is_held(write, here.key, is_findable(&here.state));
+    }
+    let shows_other = |row: &Row| {
+        is_findable(&row.state) != is_findable(&here.state)
+            || row.state.text.value != here.state.text.value
+            || row.state.kind != here.state.kind
+            || row.state.live_tags() != here.state.live_tags()
+    };
+    let is_moved = before.is_none_or(shows_other);
+    // The Python service makes the vectors of its own memories, where it can.
+    let is_service_made = is_theirs && !write.link().is_some_and(|link| link.is_local_space);
+    let owed = outbox::Owed {
+        key: here.key,
+        has_vector: is_moved && !is_service_made,
+        is_findable: is_findable(&here.state),
+        content: here.content.as_deref().filter(|_| here.state.is_alive()),
+    };
+    outbox::owe(write, &owed)
+}
+
+fn became(before: Option<&State>, merged: &State, is_changed: bool) -> Became {
+    match (before.is_some_and(State::is_alive), merged.is_alive()) {
+        (false, true) => Became::Stored,
+        (true, false) => Became::Deleted,
+        (true, true) if is_changed => Became::Updated,
+        _ => Became::Unchanged,
+    }
+}
+
+/// The text after a merge.
+#[derive(PartialEq)]
+enum Needed<'a> {
+    Text(&'a str),
+    /// It is deleted, and nothing is left to bring back.
+    Nothing,
+    /// It lives, and its text is neither here nor at hand.
+    Missing,
+}
+
+fn text_of<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) -> Needed<'a> {
+    let here = before.and_then(|here| here.content.as_deref());
+    let own = here.filter(|_| before.is_some_and(|row| row.state.text.value == merged.text.value));
+    let is_theirs = incoming.state.text.value == merged.text.value;
+    let theirs = incoming.content.as_deref().filter(|_| is_theirs);
+    match own.or(theirs) {
+        Some(text) => Needed::Text(text),
+        None if merged.is_alive() => Needed::Missing,
+        // Something to bring back is better than nothing.
+        None => here.map_or(Needed::Nothing, Needed::Text),
+    }
+}
+
+/// The text of what lost: fetched, or the one that is here too.
+fn loser_text<'a>(here: &'a Row, incoming: &'a Incoming) -> Option<&'a str> {
+    let is_same = here.state.text.value == incoming.state.text.value;
+    let own = here.content.as_deref().filter(|_| is_same);
+    incoming.content.as_deref().or(own)
+}
+
+fn quarantine(write: &Write<'_>, one: &Quarantined) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "INSERT INTO quarantine(id, seq, reason, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT(id) DO UPDATE SET seq = excluded.seq, reason = excluded.reason",
+        )?
+        .execute((&one.key, one.seq, &one.reason, write.now().0))?;
+    Ok(())
+}
+
+fn release(write: &Write<'_>, key: &str) -> Result<(), StoreError> {
+    write.conn.prepare_cached("DELETE FROM quarantine WHERE id = ?1")?.execute([key])?;
+    Ok(())
+}
+
+/// Sets aside what was fetched by its id and can't be taken.
+///
+/// # Errors
+/// The database refused.
+pub fn set_aside(write: &mut Write<'_>, one: &Quarantined) -> Result<(), StoreError> {
+    quarantine(write, one)
+}
+
+/// The cloud holds neither state nor row of a memory: all of it that is here is owed.
+///
+/// # Errors
+/// The database refused.
+pub fn is_empty(write: &mut Write<'_>, id: &MemoryId, seq: i64) -> Result<(), StoreError> {
+    if let Some(here) = Row::load(write, id)? {
+        outbox::set_position(write, here.key, seq)?;
+    }
+    release(write, &id.to_string())
+}
+
+/// What is set aside, the oldest first, and how many there are in all.
+///
+/// # Errors
+/// The database refused.
+pub fn quarantined(read: &Read<'_>, limit: usize) -> Result<(Vec<Quarantined>, u64), StoreError> {
+    let mut statement = read
+        .conn
+        .prepare_cached("SELECT id, seq, reason FROM quarantine ORDER BY at, id LIMIT ?1")?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map([limit], |row| {
+            Ok(Quarantined { key: row.get(0)?, seq: row.get(1)?, reason: row.get(2)? })
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let total = read
+        .conn
+        .prepare_cached("SELECT count(*) FROM quarantine")?
+        .query_row([], |row| row.get(0))?;
+    Ok((rows, total))
+}
+
+/// Sees to it that `ids` are fetched again by themselves, whatever the cursor says.
+///
+/// # Errors
+/// The database refused.
+pub fn refetch(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreError> {
+    for id in ids {
+        let reason = "it is missing here and is fetched again".to_owned();
+        quarantine(write, &Quarantined { key: id.to_string(), seq: 0, reason })?;
+    }
+    Ok(())
+}
+
+/// The ids among what is set aside, those tried longest ago first.
+///
+/// # Errors
+/// The database refused.
+pub fn to_refetch(read: &Read<'_>, limit: usize) -> Result<Vec<MemoryId>, StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "SELECT id FROM quarantine WHERE length(id) = 64 ORDER BY at, id LIMIT ?1",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let ids = statement
+        .query_map([limit], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(ids.iter().filter_map(|id| parse_id(id).ok()).collect())
+}
+
+/// Begins anew: the database was put back to an older state. All positions are forgotten, and every row
+/// is owed again; merging makes that harmless.
+///
+/// # Errors
+/// The database refused.
+pub fn begin_anew(write: &mut Write<'_>) -> Result<(), StoreError> {
+    write.conn.execute_batch(
+        "UPDATE link SET cursor = 0, anchor_seq = 0, anchor_nonce = '';
+         UPDATE remote_position SET seq = 0;",
+    )?;
+    outbox::owe_all_rows(write)
+}
