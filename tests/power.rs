@@ -27,3 +27,9 @@ mod course;
 
 #[path = "power/lives.rs"]
 mod lives;
+#[path = "power/space.rs"]
+mod space;
+#[path = "power/steps.rs"]
+mod steps;
+#[path = "power/syncs.rs"]
+mod syncs;

@@ -9,6 +9,8 @@ use memtide::clock::ManualClock;
 use memtide::store::error::StoreError;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+use std::cell::Cell;
+use std::fmt;
 use std::ops::RangeInclusive;
 
 /// A job that was acknowledged, and what the database held from then on.
@@ -16,6 +18,8 @@ struct Kept {
     at: usize,
     contents: Vec<u8>,
     ledger: Ledger,
+    /// Whether a store that was opened after a cut showed all of it. The same pages show the same again.
+    is_read: Cell<bool>,
 }
 
 /// A job that was refused. What it wrote may yet be found whole after a cut, unless something else was
@@ -45,7 +49,6 @@ pub struct Past {
 }
 
 /// What a cut left.
-#[derive(Debug)]
 pub enum Verdict {
     /// All that was acknowledged; whether the job that was running is there too.
     Whole { ledger: Ledger, with_running: bool },
@@ -57,6 +60,18 @@ pub enum Verdict {
     Torn(String),
     /// The store can't be opened or read.
     Damaged(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole { .. } => f.write_str("all is there"),
+            Self::WholeWithRefused { .. } => f.write_str("all is there, and a refused job"),
+            Self::Lost(n) => write!(f, "{n} acknowledged jobs are lost"),
+            Self::Torn(why) => write!(f, "half a job is there: {why}"),
+            Self::Damaged(why) => write!(f, "the database is damaged: {why}"),
+        }
+    }
 }
 
 impl Course {
@@ -87,7 +102,8 @@ impl Course {
                 refused.after = *refused.after.start()..=last + 1;
             }
         }
-        self.kept.push(Kept { at, contents: laptop.contents(), ledger: ledger.clone() });
+        let (contents, ledger) = (laptop.contents(), ledger.clone());
+        self.kept.push(Kept { at, contents, ledger, is_read: Cell::new(false) });
     }
 
     /// Takes down that a job was refused which began at the event `from` and would have left this ledger.
@@ -127,9 +143,10 @@ impl Past {
     /// A number of events to cut after: any, or one at which a job was about to be acknowledged.
     pub fn moment(&self, rng: &mut ChaCha8Rng) -> usize {
         let last = self.kept[rng.random_range(0..self.kept.len())].at;
-        match rng.random_bool(0.7) {
-            true => rng.random_range(0..=self.len()),
-            false => last.saturating_sub(rng.random_range(0..4)),
+        if rng.random_bool(0.7) {
+            rng.random_range(0..=self.len())
+        } else {
+            last.saturating_sub(rng.random_range(0..4))
         }
     }
 
@@ -169,11 +186,13 @@ impl Past {
         let is_found = |nth: &usize| self.kept[*nth].contents == contents;
         let expected = due..self.kept.len().min(due + 2);
         let verdict = if let Some(found) = expected.clone().find(is_found) {
-            let ledger = self.kept[found].ledger.clone();
-            if let Some(difference) = ledger.difference(laptop)? {
+            let Kept { ledger, is_read, .. } = &self.kept[found];
+            if (thoroughly || !is_read.replace(true))
+                && let Some(difference) = ledger.difference(laptop)?
+            {
                 return Ok(Verdict::Torn(difference));
             }
-            Verdict::Whole { ledger, with_running: found > due }
+            Verdict::Whole { ledger: ledger.clone(), with_running: found > due }
         } else if let Some(ledger) = find_refused(&self.refused, due, n_events, laptop) {
             Verdict::WholeWithRefused { ledger }
         } else if let Some(older) = (0..due).rev().find(is_found) {
@@ -202,7 +221,7 @@ impl Past {
         let n_refused = self.refused.iter().filter(|one| one.after.contains(&due)).count();
         let difference = self.kept[due].ledger.difference(laptop)?;
         Ok(format!(
-            "no job left this: of {} kept, {due} were acknowledged, {n_refused} refused since; {difference:?}",
+            "of {} kept, {due} were acknowledged, {n_refused} refused since; {difference:?}",
             self.kept.len() - 1
         ))
     }

@@ -4,7 +4,7 @@ use crate::laptop::Laptop;
 use memtide::model::id::MemoryId;
 use memtide::store::error::StoreError;
 use memtide::store::search::{self, Mode, Search};
-use memtide::store::{memory, stats};
+use memtide::store::{memory, pull, stats};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a memory must look like.
@@ -21,6 +21,8 @@ pub struct Known {
 pub struct Ledger {
     pub memories: BTreeMap<MemoryId, Known>,
     pub is_linked: bool,
+    /// How far the feed was read.
+    pub cursor: i64,
     /// The last memory that was spoken of.
     pub last: Option<MemoryId>,
     /// The device's generation and last stamp.
@@ -42,6 +44,7 @@ impl Ledger {
     pub fn difference(&self, laptop: &Laptop) -> Result<Option<String>, StoreError> {
         let expected = self.memories.clone();
         let last = self.last;
+        let cursor = self.is_linked.then_some(self.cursor);
         let first_wrong = laptop.read(move |read| {
             for (id, known) in &expected {
                 let found = match memory::get(read, id) {
@@ -63,6 +66,10 @@ impl Ledger {
                 if found != *known {
                     return Ok(Some(format!("{id} is {found:?}, not {known:?}")));
                 }
+            }
+            let found = pull::cursor(read)?;
+            if found != cursor {
+                return Ok(Some(format!("the cursor is {found:?}, not {cursor:?}")));
             }
             let n_alive = expected.values().filter(|known| known.is_alive).count();
             let stats = stats::stats(read)?;

@@ -207,7 +207,7 @@ impl Life {
             }
             Mode::DiskFull => disk.fail(Fault::Full, rng.random_range(1..60)),
             Mode::IoErrors if rng.random_bool(0.3) => {
-                disk.fail(Fault::Read, rng.random_range(1..8))
+                disk.fail(Fault::Read, rng.random_range(1..8));
             }
             Mode::IoErrors => disk.fail(Fault::Write, rng.random_range(1..60)),
             Mode::FailedSyncs => disk.fail(Fault::Sync, rng.random_range(1..3)),
@@ -253,7 +253,7 @@ impl Life {
                     None
                 }
                 wrong => {
-                    panic!("{self:?}, after {moment} events: {wrong:?}\n{:#?}", past.story)
+                    panic!("{self:?}, after {moment} events: {wrong}\n{:#?}", past.story)
                 }
             };
         }

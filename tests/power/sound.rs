@@ -101,9 +101,10 @@ fn projections(conn: &Connection) -> rusqlite::Result<Option<String>> {
         let body: String = row.get(4)?;
         let found: BTreeSet<String> =
             tags.query_map([key], |tag| tag.get(0))?.collect::<rusqlite::Result<_>>()?;
-        let expected: BTreeSet<String> = match state.is_alive() {
-            true => state.live_tags().into_iter().map(str::to_owned).collect(),
-            false => BTreeSet::new(),
+        let expected: BTreeSet<String> = if state.is_alive() {
+            state.live_tags().into_iter().map(str::to_owned).collect()
+        } else {
+            BTreeSet::new()
         };
         let newest = state.newest();
         let agrees = found == expected

@@ -10,12 +10,15 @@ use memtide::store::error::StoreError;
 use memtide::store::link::{self, Link, LinkMode};
 use memtide::store::memory;
 use memtide::store::outbox::{self, Duty, Product, Setback};
+use memtide::store::pull::{self, Applied, Incoming, Page, Quarantined};
 use memtide::store::transfer::{self, Record};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeSet;
 
 const CLIENT: &str = "power";
+/// Positions of the feed from one memory to the next.
+const RECORD_STEP: i64 = 3;
 
 /// One job, one transaction.
 #[derive(Debug, Clone)]
@@ -27,6 +30,7 @@ pub enum Job {
     DeleteTagged { tag: String },
     Restore { id: MemoryId },
     Absorb { records: &'static [Record] },
+    Pull { records: &'static [Record], from: i64, has_bad: bool },
     Embed { limit: usize },
     Link,
     Unlink,
@@ -55,7 +59,12 @@ impl Job {
             29..34 if !dead.is_empty() => Self::Restore { id: any(rng, &dead) },
             34..40 => {
                 let first = rng.random_range(0..records().len() - 10);
-                Self::Absorb { records: &records()[first..first + rng.random_range(1..10)] }
+                let records = &records()[first..first + rng.random_range(1..10)];
+                if ledger.is_linked {
+                    Self::pull(records, ledger, rng.random_bool(0.3))
+                } else {
+                    Self::Absorb { records }
+                }
             }
             40..52 => Self::Embed { limit: rng.random_range(1..12) },
             52..56 if !ledger.is_linked => Self::Link,
@@ -79,6 +88,11 @@ impl Job {
                 Self::Store { text: text(rng, nth), tags }
             }
         }
+    }
+
+    /// The next page of the feed.
+    pub fn pull(records: &'static [Record], ledger: &Ledger, has_bad: bool) -> Self {
+        Self::Pull { records, from: ledger.cursor, has_bad }
     }
 
     /// Does it. What can't be foreseen, as which duties are due, is asked first.
@@ -110,6 +124,13 @@ impl Job {
             Self::Absorb { records } => laptop.write(move |write| {
                 records.iter().try_for_each(|one| transfer::absorb(write, one).map(drop))
             }),
+            Self::Pull { records, from, has_bad } => {
+                let page = page(records, from, has_bad);
+                match laptop.write(move |write| pull::apply(write, &page, |_, _| true))? {
+                    Applied::Merged(_) => Ok(()),
+                    other => panic!("{other:?}"),
+                }
+            }
             Self::Embed { limit } => laptop.embed(limit).map(drop),
             Self::Link => laptop.write(|write| link::link(write, &a_link())).map(drop),
             Self::Unlink => laptop.write(link::unlink),
@@ -168,10 +189,18 @@ impl Job {
                     absorb(ledger, record);
                 }
             }
-            Self::Link => ledger.is_linked = true,
+            Self::Pull { records, .. } => {
+                for record in *records {
+                    absorb(ledger, record);
+                }
+                ledger.cursor += RECORD_STEP * i64::try_from(records.len()).unwrap();
+            }
+            Self::Link => (ledger.is_linked, ledger.cursor) = (true, 0),
             Self::Unlink => ledger.is_linked = false,
-            Self::Embed { .. } | Self::Settle { .. } | Self::SetBack { .. } => {}
-            Self::Remember { .. } => {}
+            Self::Embed { .. }
+            | Self::Settle { .. }
+            | Self::SetBack { .. }
+            | Self::Remember { .. } => {}
         }
     }
 }
@@ -196,6 +225,24 @@ fn absorb(ledger: &mut Ledger, record: &Record) {
         is_alive: record.state.is_alive(),
         is_superseded: false,
     });
+}
+
+/// What the cloud would answer.
+fn page(records: &[Record], from: i64, has_bad: bool) -> Page {
+    let seqs = (1..).map(|nth| from + RECORD_STEP * nth);
+    let incoming = |(record, seq): (&Record, i64)| Incoming {
+        id: record.id,
+        seq,
+        state: record.state.clone(),
+        is_shown: seq % 4 != 0,
+        content: record.content.clone(),
+        r2_key: None,
+    };
+    let incoming: Vec<Incoming> = records.iter().zip(seqs).map(incoming).collect();
+    let to = incoming.last().map_or(from, |last| last.seq);
+    let bad = Quarantined { key: "bad".to_owned(), seq: to, reason: "it is no id".to_owned() };
+    let quarantined = if has_bad { vec![bad] } else { Vec::new() };
+    Page { from, to, anchor: Some((to, "nonce".to_owned())), incoming, quarantined }
 }
 
 fn settle(
