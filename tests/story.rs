@@ -85,7 +85,7 @@ fn an_account_is_made_checked_linked_synced_paused_and_unlinked() {
     succeed(&home, &cloud, &["cloud", "sync", "--timeout", "60"]);
     let status = succeed(&home, &cloud, &["status", "--json"]);
     let status: Value = serde_json::from_str(&status).expect("JSON");
-    assert_eq!(status["replication"]["mode"], "shadow");
+    assert_eq!(status["replication"]["mode"], "dual");
     assert_eq!(status["replication"]["outbox"]["pending"], 0);
     assert!(!status.to_string().contains(Options::TOKEN), "the token is shown");
     let rows = cloud.core().d1_rows(&database, "SELECT content FROM memories").expect("rows");

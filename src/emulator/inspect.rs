@@ -182,6 +182,18 @@ impl Cloudflare {
         Ok(index.n_waiting())
     }
 
+    /// Drops the accepted changes of an index that aren't visible yet, as if they had been lost.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// Fails if there is no such index.
+    pub fn lose_mutations(&self, index: &str) -> Result<usize, InspectError> {
+        let now = self.clock.now();
+        let mut world = self.world();
+        let index = world.vectorize.find(index, now).ok_or_else(|| unknown("index", index))?;
+        Ok(index.lose_waiting())
+    }
+
     /// The requests that arrived, oldest first.
     pub fn requests(&self) -> Vec<Entry> {
         self.world().journal.entries()

@@ -44,10 +44,22 @@ struct Visible {
 
 /// A change that takes its time to become visible.
 pub(super) enum Change {
-    Put { vectors: Vec<Stored>, replace: bool },
-    Delete { ids: Vec<String> },
-    AddFilter { property: String, kind: String },
-    DropFilter { property: String },
+    Put {
+        vectors: Vec<Stored>,
+        replace: bool,
+    },
+    Delete {
+        ids: Vec<String>,
+    },
+    AddFilter {
+        property: String,
+        kind: String,
+    },
+    DropFilter {
+        property: String,
+    },
+    /// A change that was accepted and got lost.
+    Dropped,
 }
 
 struct Mutation {
@@ -140,6 +152,7 @@ impl Index {
             Change::DropFilter { property } => {
                 self.filters.remove(&property);
             }
+            Change::Dropped => {}
         }
     }
 
@@ -151,6 +164,11 @@ impl Index {
     /// How many changes wait to become visible.
     pub(in crate::emulator) fn n_waiting(&self) -> usize {
         self.log.len()
+    }
+
+    /// Forgets the changes that wait to become visible. Returns how many there were.
+    pub(in crate::emulator) fn lose_waiting(&mut self) -> usize {
+        self.log.drain(..).count()
     }
 
     pub(super) fn describe(&self) -> Value {

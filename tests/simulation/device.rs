@@ -1,0 +1,185 @@
+//! A laptop: the library's store and replicator on a disk of its own, with a clock of its own.
+
+use super::account::{DIMS, ready, space};
+use super::disk::{Disk, Image};
+use super::network::Network;
+use super::time::DeviceClock;
+use super::view::{Local, States};
+use futures_util::future::BoxFuture;
+use memtide::clock::{Clock as _, Micros};
+use memtide::model::draft::{Draft, Patch};
+use memtide::model::id::MemoryId;
+use memtide::model::space::UnitVector;
+use memtide::remote::budget::Budget;
+use memtide::remote::cloudflare::Cloudflare;
+use memtide::replicate::replicator::{Replicator, Step};
+use memtide::store::error::StoreError;
+use memtide::store::vector::{self, Embedded};
+use memtide::store::{Store, StoreOptions, Write, memory};
+use rusqlite::{Connection, OpenFlags};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use tokio::sync::Notify;
+
+/// What a device is besides its disk.
+#[derive(Clone)]
+pub struct Make {
+    /// Its number in the world.
+    pub number: usize,
+    /// What tells the machine from others; a copied database notices it.
+    pub machine: String,
+    pub clock: DeviceClock,
+    pub network: Network,
+    pub seed: u64,
+    pub requests: usize,
+}
+
+/// A device that runs.
+pub struct Device {
+    pub make: Make,
+    // Dropped in this order: whoever uses the store before the store, the store before its files.
+    step: Option<BoxFuture<'static, Result<Step, StoreError>>>,
+    replicator: Arc<Replicator>,
+    store: Store,
+    spectator: Connection,
+    seen_version: i64,
+    disk: Disk,
+    n_lives: u64,
+}
+
+impl Device {
+    /// Starts a device on what `image` holds.
+    pub fn start(make: Make, image: &Image) -> Self {
+        Self::live(make, Disk::holding(image), 1)
+    }
+
+    fn live(make: Make, disk: Disk, n_lives: u64) -> Self {
+        let options = StoreOptions {
+            path: disk.database(),
+            machine: make.machine.clone(),
+            seed: make.seed,
+            n_readers: 0,
+            vfs: None,
+            keep_versions: 100,
+        };
+        let clock = Arc::new(make.clock.clone());
+        let store = Store::open(&options, Arc::clone(&clock) as _).expect("the store opens");
+        let (line, budget) = (make.network.line(make.number), make.requests);
+        let remote_clock = Arc::clone(&clock);
+        let connect = move |link: &memtide::store::link::Link| {
+            let clock = Arc::clone(&remote_clock);
+            Ok(Cloudflare::new(Arc::clone(&line), &link.account, clock, Budget::new(budget)))
+        };
+        let (seed, hint) = (make.seed.wrapping_add(n_lives), Arc::new(Notify::new()));
+        let replicator = Replicator::new(store.clone(), Box::new(connect), clock as _, seed, hint);
+        let spectator =
+            Connection::open_with_flags(disk.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let replicator = Arc::new(replicator);
+        Self { make, step: None, replicator, store, spectator, seen_version: -1, disk, n_lives }
+    }
+
+    /// Dies at once, whatever was under way, and starts again on what the disk holds.
+    pub fn crash(self) -> Self {
+        let image = self.disk.image();
+        self.rise_on(&image)
+    }
+
+    /// Stops at once and starts again on another disk's content.
+    pub fn rise_on(self, image: &Image) -> Self {
+        self.make.network.hang_up(self.make.number);
+        let (make, n_lives) = (self.make.clone(), self.n_lives + 1);
+        let disk = Disk::holding(image);
+        drop(self);
+        Self::live(make, disk, n_lives)
+    }
+
+    /// What the disk holds now.
+    pub fn image(&self) -> Image {
+        self.disk.image()
+    }
+
+    pub fn now(&self) -> Micros {
+        self.make.clock.now()
+    }
+
+    pub fn is_stepping(&self) -> bool {
+        self.step.is_some()
+    }
+
+    /// Begins a step, or goes on with the one that waits. `None` while it waits for answers.
+    pub fn advance(&mut self) -> Option<Result<Step, StoreError>> {
+        let replicator = &self.replicator;
+        let step = self.step.get_or_insert_with(|| {
+            let replicator = Arc::clone(replicator);
+            Box::pin(async move { replicator.step().await })
+        });
+        let mut context = Context::from_waker(Waker::noop());
+        let outcome = match step.as_mut().poll(&mut context) {
+            Poll::Pending => return None,
+            Poll::Ready(outcome) => outcome,
+        };
+        self.step = None;
+        Some(outcome)
+    }
+
+    /// Asks for everything to be sent now, as `cloud sync` does.
+    pub fn sync_now(&self) {
+        self.replicator.handle().sync_now();
+    }
+
+    /// What stands in the way, for the message of a failure.
+    pub fn progress(&self) -> String {
+        format!("{:?}", self.replicator.handle().progress())
+    }
+
+    /// The database, if it changed since the last look.
+    pub fn look(&mut self, states: &mut States) -> Option<Local> {
+        let version: i64 =
+            self.spectator.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap();
+        if version == self.seen_version {
+            return None;
+        }
+        self.seen_version = version;
+        Some(Local::read(&self.spectator, states).unwrap())
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        job: impl FnMut(&mut Write<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        ready(self.store.write(job))
+    }
+
+    pub fn store(&self, draft: Draft) -> Result<MemoryId, StoreError> {
+        self.write(move |write| memory::store(write, &draft)).map(|stored| stored.id)
+    }
+
+    pub fn update(&self, id: MemoryId, patch: Patch) -> Result<MemoryId, StoreError> {
+        self.write(move |write| memory::update(write, &id, &patch))
+    }
+
+    pub fn delete(&self, id: MemoryId) -> Result<(), StoreError> {
+        self.write(move |write| memory::delete(write, &id, "person"))
+    }
+
+    pub fn restore(&self, id: MemoryId) -> Result<(), StoreError> {
+        self.write(move |write| memory::restore(write, &id, None, "person"))
+    }
+
+    /// Gives every text that waits for one a vector. Returns how many there were.
+    pub fn embed(&self) -> usize {
+        let pending = ready(self.store.read(|read| vector::pending(read, 1000, 1 << 24))).unwrap();
+        if pending.is_empty() {
+            return 0;
+        }
+        let embedded: Vec<Embedded> = pending
+            .into_iter()
+            .map(|one| {
+                let values = one.body.bytes().take(DIMS).map(|byte| f32::from(byte) - 80.5);
+                let outcome = Ok(vec![UnitVector::normalise(values.collect()).unwrap()]);
+                Embedded { key: one.key, body: one.body, outcome }
+            })
+            .collect();
+        self.write(move |write| vector::settle(write, &space(), &embedded)).unwrap()
+    }
+}

@@ -1,0 +1,169 @@
+//! One run, from its seed to its end; and many of them.
+
+use super::account::INDEX;
+use super::fault::Fault;
+use super::schedule::Schedule;
+use super::world::{Event, Violation, World};
+use memtide::model::id::MemoryId;
+use rand::RngExt as _;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Sessions that are added until every fault has happened.
+const EXTRA_SESSIONS: usize = 8;
+/// How long everything may take to come to rest once all is well.
+const REST_WITHIN: Duration = Duration::from_hours(3);
+/// The same in events, should time stand still.
+const REST_WITHIN_EVENTS: usize = 30_000;
+
+/// What a run was like.
+#[derive(Debug)]
+pub struct Report {
+    pub fingerprint: u64,
+    pub happened: BTreeMap<Fault, u64>,
+    pub n_requests: u64,
+}
+
+/// A run that showed a defect.
+#[derive(Debug)]
+pub struct Broken {
+    pub seed: u64,
+    pub violation: Violation,
+    pub trace: Vec<String>,
+}
+
+impl std::fmt::Display for Broken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Violation { property, why } = &self.violation;
+        write!(
+            f,
+            "seed {0}: {property}: {why}\n  again with MEMTIDE_SEED={0} cargo test --test simulation replay -- --nocapture",
+            self.seed
+        )
+    }
+}
+
+/// Runs a schedule to its end.
+///
+/// # Errors
+/// What was violated.
+pub fn run(schedule: Schedule, is_traced: bool) -> Result<Report, Broken> {
+    let seed = schedule.seed;
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        let mut world = World::new(schedule, is_traced);
+        play(&mut world);
+        match world.violation.take() {
+            Some(violation) => Err(Broken { seed, violation, trace: world.take_trace() }),
+            None => Ok(Report {
+                fingerprint: world.fingerprint(),
+                happened: world.faults.happened().clone(),
+                n_requests: world.n_requests,
+            }),
+        }
+    }));
+    ran.unwrap_or_else(|panic| {
+        let why = panic.downcast_ref::<String>().cloned();
+        let why = why.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let why = why.unwrap_or_default();
+        Err(Broken {
+            seed,
+            violation: Violation { property: "nothing_panics", why },
+            trace: Vec::new(),
+        })
+    })
+}
+
+fn play(world: &mut World) {
+    let sessions = world.schedule.sessions.clone();
+    let n = sessions.len();
+    for (index, (work, away)) in sessions.into_iter().enumerate() {
+        session(world, work, away, index + 1 == n);
+    }
+    for _ in 0..EXTRA_SESSIONS {
+        if world.faults.missing().is_empty() {
+            break;
+        }
+        session(world, Duration::from_secs(60), Duration::from_secs(60), true);
+    }
+    let missing = world.faults.missing();
+    if !missing.is_empty() {
+        world.break_off("every_fault_happens", format!("{missing:?} never happened"));
+    }
+    heal_and_drain(world);
+}
+
+fn session(world: &mut World, work: Duration, away: Duration, is_last: bool) {
+    let until = world.now().plus(work);
+    world.wake_all();
+    world.draw_strikes(work, is_last);
+    for device in 0..world.devices.len() {
+        for _ in 0..world.schedule.n_acts {
+            let at = work.mul_f64(world.rng.random_range(0.0..1.0));
+            world.schedule_in(at, Event::Act { device });
+        }
+    }
+    for _ in 0..world.schedule.n_errands {
+        let at = work.mul_f64(world.rng.random_range(0.0..0.9));
+        world.begin_errand(at);
+    }
+    world.run_until(until);
+    world.sleep_all();
+    world.run_until(until.plus(away));
+}
+
+/// Ends every trouble; from then on all must come to rest, with everything everywhere.
+fn heal_and_drain(world: &mut World) {
+    world.faults.heal();
+    world.periods.clear();
+    world.armed = None;
+    world.offline = None;
+    world.note(|| "* all is well".to_owned());
+    for device in 0..world.devices.len() {
+        world.device(device).embed();
+        world.look_at(device);
+        world.device(device).sync_now();
+    }
+    world.wake_all();
+    let until = world.now().plus(REST_WITHIN);
+    let mut n_events = 0;
+    while world.violation.is_none() && !is_at_rest(world) {
+        n_events += 1;
+        if !world.next_before(until) || n_events > REST_WITHIN_EVENTS {
+            let owed: Vec<_> = world.locals.iter().map(|local| local.duties.clone()).collect();
+            let cursors: Vec<_> = world.locals.iter().map(|local| local.cursor).collect();
+            let doing: Vec<_> =
+                world.devices.iter().flatten().map(super::device::Device::progress).collect();
+            let why = format!("owed {owed:?}, cursors {cursors:?}, doing {doing:?}");
+            return world.break_off("everything_comes_to_rest", why);
+        }
+    }
+    if world.violation.is_some() || !super::PULLS {
+        return;
+    }
+    world.sleep_all();
+    let visible = world.now().plus(Duration::from_mins(5));
+    world.run_until(visible);
+    let vectors = world.account.visible_vectors(INDEX).unwrap();
+    let vectors: Vec<MemoryId> = vectors.iter().filter_map(|one| one.id.parse().ok()).collect();
+    let happened = world.faults.happened();
+    let is_index_exact = ![Fault::VectorsLost, Fault::OldCopies, Fault::Purges, Fault::Rewound]
+        .iter()
+        .any(|fault| happened.contains_key(fault));
+    world.finish(&vectors, is_index_exact && super::INDEX_IS_AUDITED);
+}
+
+fn is_at_rest(world: &mut World) -> bool {
+    let last = world.cloud.feed.values().copied().max().unwrap_or(0);
+    let is_stuck = |local: &super::view::Local, id: &MemoryId| {
+        let of = |product: &str| local.duties.get(&(*id, product.to_owned()));
+        !super::PULLS && of("d1").is_some_and(|duty| duty.state == "conflict")
+    };
+    let is_done = |local: &super::view::Local| {
+        local.duties.keys().all(|(id, _)| is_stuck(local, id))
+            && (local.cursor == last || !super::PULLS)
+    };
+    !world.has_errands()
+        && world.locals.iter().all(is_done)
+        && world.devices.iter().flatten().all(|device| !device.is_stepping())
+}
