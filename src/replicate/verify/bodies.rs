@@ -25,6 +25,7 @@ pub(super) async fn compare(
         let is_named = entry.r2_key.as_ref().is_some_and(|key| key.starts_with(FOLDER));
         entry.is_alive && !entry.owes_row && is_named
     };
+    check.demand_open(Product::R2)?;
     let bucket = R2::new(check.session.remote.in_lane(Lane::Backfill), bucket);
     let mut there: HashMap<String, Option<usize>> = HashMap::new();
     let mut cursor = None::<String>;
