@@ -15,6 +15,8 @@ mod devices;
 mod faults;
 #[path = "replication/loops.rs"]
 mod loops;
+#[path = "replication/promises/mod.rs"]
+mod promises;
 #[path = "replication/rivals.rs"]
 mod rivals;
 #[path = "replication/uploads.rs"]

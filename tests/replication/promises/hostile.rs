@@ -1,0 +1,1 @@
+//! What no sane writer puts into the database.
