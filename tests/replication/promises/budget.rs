@@ -52,8 +52,9 @@ async fn each_product_is_left_alone_for_as_long_as_it_asks_and_the_others_go_on(
 #[tokio::test]
 async fn one_memory_that_can_not_be_sent_stands_in_the_way_of_none_of_a_thousand() {
     let (first, second) = two().await;
-    let ids = first.remember_many(1000).await;
+    first.remember_many(450).await;
     let poison = first.remember("a poison pill", &[]).await;
+    let ids = first.remember_many(1000).await;
     let reply = Reply::error(400, 7500, "string or blob too big: SQLITE_TOOBIG");
     let fault = Rule::new(Effect::reply(reply)).on(Product::D1).body("a poison pill");
     let fault = first.account.core().inject(fault);

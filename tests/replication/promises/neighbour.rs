@@ -6,6 +6,7 @@ use super::{annotate, converge, is_alive, metadata, rows_alive, two};
 use crate::World;
 use memtide::clock::Clock as _;
 use memtide::emulator::faults::{Effect, Reply, Rule};
+use memtide::emulator::product::Product;
 use memtide::model::id::MemoryId;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -161,7 +162,8 @@ async fn two_hundred_mixed_changes_through_faults_end_with_the_same_for_both() {
             Effect::CutAnswer { keep: 30 },
             Effect::reply(Reply::error(400, 7500, "D1 DB is overloaded.")),
         ];
-        let rules = faults.map(|effect| core.inject(Rule::new(effect).chance(0.04)));
+        let rule = |effect| Rule::new(effect).on(Product::D1).chance(0.04);
+        let rules = faults.map(|effect| core.inject(rule(effect)));
         let mut n_done = 0;
         while n_done < 200 {
             let worlds = [&first, &second];
