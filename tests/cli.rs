@@ -11,6 +11,8 @@
 #[path = "support/daemon.rs"]
 mod home;
 
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/cloud.rs"]
 mod cloud;
 #[path = "cli/memories.rs"]

@@ -7,6 +7,8 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "replication/confirmations.rs"]
+mod confirmations;
 #[path = "replication/contracts.rs"]
 mod contracts;
 #[path = "replication/devices.rs"]
@@ -17,10 +19,14 @@ mod faults;
 mod loops;
 #[path = "replication/promises/mod.rs"]
 mod promises;
+#[path = "replication/retention.rs"]
+mod retention;
 #[path = "replication/rivals.rs"]
 mod rivals;
 #[path = "replication/uploads.rs"]
 mod uploads;
+#[path = "replication/verify.rs"]
+mod verify;
 
 use memtide::clock::{Clock as _, ManualClock, Micros};
 use memtide::emulator::faults::{Effect, Rule};

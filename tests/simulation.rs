@@ -51,8 +51,6 @@ use fault::Fault;
 use schedule::Schedule;
 use std::collections::BTreeMap;
 
-/// Whether devices take in what others wrote.
-const PULLS: bool = false;
 /// Whether devices repair the index by themselves.
 const INDEX_IS_AUDITED: bool = false;
 

@@ -137,7 +137,7 @@ pub struct SyncAnswer {
     pub message: Option<String>,
 }
 
-fn not_linked() -> ApiError {
+pub(super) fn not_linked() -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
         "not_linked",

@@ -3,6 +3,7 @@
 //! The wire types are mirrors: neither the model nor the store is serialised directly, so the protocol
 //! changes only when this module does. [`PROTOCOL`] is its number; clients compare it.
 
+pub mod audit;
 pub mod client;
 pub mod cloud;
 pub mod doors;

@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{cloud, events, routes, status, transfer};
+use super::{audit, cloud, events, routes, status, transfer};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -27,6 +27,8 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/cloud/pause", post(cloud::pause))
         .route("/v1/cloud/resume", post(cloud::resume))
         .route("/v1/cloud/sync", post(cloud::sync))
+        .route("/v1/cloud/verify", post(audit::verify))
+        .route("/v1/cloud/local", get(audit::local))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))

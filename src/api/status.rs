@@ -11,6 +11,7 @@ use crate::store::link::{self, Link, LinkMode};
 use crate::store::outbox::{self, Counts};
 use crate::store::pull::{self, Quarantined};
 use crate::store::stats::{self, Stats};
+use crate::store::unconfirmed;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -127,6 +128,9 @@ pub struct OutboxJson {
     pub waiting_for_embedding: u64,
     /// The cloud holds another state; part of `pending`.
     pub conflicts: u64,
+    /// Vectors that the index has accepted and has not been seen to hold yet.
+    #[serde(default)]
+    pub unconfirmed: u64,
     /// Seconds since the oldest pending duty is owed.
     pub oldest_pending_age_s: Option<f64>,
 }
@@ -168,6 +172,8 @@ pub struct PullJson {
     pub last_success_at: Option<String>,
     /// Positions of the feed that are not read yet; null before the first look.
     pub behind: Option<u64>,
+    /// How the Python service's writes are noticed: `triggers`, or `polling` where D1 refuses them.
+    pub notices_by: String,
     /// Entries of the cloud that can't be taken.
     pub quarantined: u64,
     /// Deletions that wait for a person.
@@ -209,6 +215,7 @@ struct Stored {
     counts: Counts,
     /// The oldest, and how many there are.
     quarantined: (Vec<Quarantined>, u64),
+    unconfirmed: u64,
     link: Option<Link>,
 }
 
@@ -220,6 +227,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
                 stats: stats::stats(read)?,
                 counts: outbox::counts(read)?,
                 quarantined: pull::quarantined(read, 1)?,
+                unconfirmed: unconfirmed::count(read)?,
                 link: link::get(read)?,
             })
         })
@@ -286,6 +294,7 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             parked: counts.parked,
             waiting_for_embedding: counts.waiting_for_embedding,
             conflicts: counts.conflicts,
+            unconfirmed: stored.unconfirmed,
             oldest_pending_age_s: counts.oldest_pending_since.map(|at| now.since(at).as_secs_f64()),
         },
         products: ProductsJson {
@@ -298,6 +307,7 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             cursor: progress.pull.cursor,
             last_success_at: progress.pull.last_success_at.map(Micros::to_rfc3339),
             behind: progress.pull.behind,
+            notices_by: if progress.pull.is_polling { "polling" } else { "triggers" }.to_owned(),
             quarantined: quarantined.1,
             held_deletions: progress.pull.held.map(|(deletions, _)| deletions),
             clock_ahead_s: progress.pull.ahead.map(|ahead| ahead.as_secs()),
@@ -338,7 +348,7 @@ fn problems(
     model: &EmbedderStatus,
     now: Micros,
 ) -> Vec<ProblemJson> {
-    let Stored { stats, counts, quarantined, link } = stored;
+    let Stored { stats, counts, quarantined, link, .. } = stored;
     let mut problems = Vec::new();
     if let Some(fault) = doors.service.storage_fault() {
         problems.push(problem(fault.code, fault.message, fault.next_step));

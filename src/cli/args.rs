@@ -325,6 +325,8 @@ pub enum Cloud {
     Init(CloudInit),
     /// Prove each permission of the token by using it
     Check(JsonOnly),
+    /// Show what linking would do, without doing it
+    Plan(JsonOnly),
     /// Connect this device to the account and start syncing
     Link(CloudLink),
     /// Forget the account on this device; nothing is changed in the cloud
@@ -335,6 +337,8 @@ pub enum Cloud {
     Resume,
     /// Wait until everything is in the cloud and everything of other devices is here
     Sync(CloudSync),
+    /// Compare this device with the database, the index and the bucket
+    Verify(CloudVerify),
     /// What was used of the account's limits
     Usage(JsonOnly),
 }
@@ -390,6 +394,17 @@ pub struct CloudSync {
     /// Carry out the many deletions of other devices that are held back
     #[arg(long)]
     pub accept_deletions: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `cloud verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CloudVerify {
+    /// Put back what is missing
+    #[arg(long)]
+    pub repair: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -123,7 +123,9 @@ fn replication(status: &StatusJson) -> String {
     let outbox = &replication.outbox;
     let mut line = format!("cloud        {}, {}", replication.mode, replication.state);
     let is_complete = outbox.pending + outbox.parked + outbox.waiting_for_embedding == 0;
-    if is_complete {
+    if is_complete && outbox.unconfirmed > 0 {
+        line.push_str(", everything is taken");
+    } else if is_complete {
         line.push_str(", everything is there");
     } else if outbox.pending > 0 {
         let pending = output::counted(outbox.pending, "duty", "duties");
@@ -133,6 +135,7 @@ fn replication(status: &StatusJson) -> String {
         (outbox.parked, "parked"),
         (outbox.waiting_for_embedding, "waiting for a vector"),
         (outbox.conflicts, "in conflict"),
+        (outbox.unconfirmed, "not confirmed by the index yet"),
     ] {
         if n > 0 {
             line.push_str(&format!(", {n} {what}"));

@@ -76,7 +76,7 @@ pub struct Replication {
 pub struct History {
     /// Replaced texts of one memory; `None` for all.
     pub keep_versions: Option<usize>,
-    /// How long replaced and deleted texts can be restored; `None` for ever.
+    /// How long a deleted memory can be restored; `None` for ever.
     pub keep_for: Option<Duration>,
 }
 

@@ -18,7 +18,7 @@ use crate::replicate::progress::SyncState;
 use crate::replicate::replicator::{Listener, Replicator};
 use crate::replicate::session::{self, Connect};
 use crate::service::event::{Change, Event};
-use crate::service::{Service, pump};
+use crate::service::{Service, pump, retention};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
 use crate::store::pull::Became;
@@ -91,7 +91,8 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
     let replicator =
         Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint())
-            .heard_by(News(service.clone()));
+            .heard_by(News(service.clone()))
+            .keeping_bodies_for(settings.history.keep_for);
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
@@ -116,6 +117,10 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
     tasks.spawn(replicator.run(shutdown.clone()));
     tasks.spawn(check_file(service.clone()));
+    if let Some(keep_for) = settings.history.keep_for {
+        let (store, clock) = (store.clone(), Arc::clone(&clock));
+        tasks.spawn(retention::run(store, clock, keep_for, shutdown.clone()));
+    }
     if let Some(sources) = sources {
         let embedder = service.embedder().clone();
         tasks.spawn(fetch::run(embedder, sources, note, shutdown.clone()));

@@ -42,6 +42,9 @@ pub enum Effect {
         /// The answer.
         reply: Reply,
     },
+    /// A change of a vector index is accepted, answered and then dropped without a word. Other requests
+    /// are executed as always.
+    DropMutation,
     /// The request is executed, and its answer comes late. Goes together with other rules.
     Delay(Duration),
 }

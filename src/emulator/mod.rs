@@ -217,6 +217,12 @@ impl World {
                 let keep = (*keep).min(whole.body().len().saturating_sub(1));
                 Outcome::CutAnswer(whole, keep)
             }
+            Effect::DropMutation => {
+                self.vectorize.drop_changes(true);
+                let answer = self.answer(request, now, options);
+                self.vectorize.drop_changes(false);
+                Outcome::Answer(answer)
+            }
             Effect::Delay(_) => Outcome::Answer(self.answer(request, now, options)),
             Effect::Reply { executed, reply } => {
                 if *executed {

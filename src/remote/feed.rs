@@ -24,7 +24,9 @@ pub const ANSWER_MAX_BYTES: usize = 4_000_000;
 const COLUMNS: &str = "SELECT COALESCE(CAST(substr(CAST(q.id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(q.seq AS TEXT) AS seq, q.nonce, q.age, q.fits, CASE WHEN q.fits THEN q.state END AS state, q.mid IS NOT NULL AS present, q.created_at, q.updated_at, q.deleted_at, q.content_bytes, CASE WHEN q.fits THEN q.r2_key END AS r2_key, CASE WHEN q.fits THEN q.kind END AS kind, CASE WHEN q.fits THEN q.metadata END AS metadata, CASE WHEN q.fits AND q.mid IS NOT NULL THEN (SELECT json_group_array(COALESCE(CAST(substr(n.name, 1, 480) AS TEXT), '')) FROM (SELECT CAST(t.name AS BLOB) AS name FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = q.mid LIMIT 300) n) END AS tags FROM (SELECT b.*, b.total <= CAST(?2 AS INTEGER) OR b.total = b.bytes AS fits FROM (SELECT a.*, sum(a.bytes) OVER (ORDER BY a.at ROWS UNBOUNDED PRECEDING) AS total FROM (SELECT f.at, f.id, f.seq, h.n AS nonce, f.age, e.state, m.id AS mid, m.created_at, m.updated_at, m.deleted_at, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.memory_type AS kind, m.metadata_json AS metadata, COALESCE(length(CAST(e.state AS BLOB)), 0) + COALESCE(length(CAST(m.metadata_json AS BLOB)), 0) + COALESCE(length(CAST(m.memory_type AS BLOB)), 0) + COALESCE(length(CAST(m.r2_key AS BLOB)), 0) + 600 AS bytes FROM found f LEFT JOIN mt_heads h ON h.seq = f.seq LEFT JOIN mt_entry e ON e.id = f.id LEFT JOIN memories m ON m.content_hash = f.id) a) b) q ORDER BY q.at";
 const PAGE: &str = "WITH found AS MATERIALIZED (SELECT seq AS at, id, seq, unixepoch() - at AS age FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?3 AS INTEGER)) ";
 const BY_IDS: &str = "WITH found AS MATERIALIZED (SELECT k.key AS at, k.value AS id, f.seq, unixepoch() - f.at AS age FROM json_each(?1) k LEFT JOIN mt_feed f ON f.id = k.value) ";
-const NEWEST: &str = "SELECT CAST(COALESCE(max(seq), 0) AS TEXT) AS seq FROM mt_feed";
+const NEWEST: &str = "SELECT CAST(COALESCE(max(seq), 0) AS TEXT) AS seq, (SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ('mt_t1', 'mt_t2', 'mt_t3', 'mt_t4', 'mt_t5')) AS triggers FROM mt_feed";
+/// Triggers on the Python service's tables.
+const TRIGGERS: i64 = 5;
 const NEXT_KEY: &str = "SELECT COALESCE(CAST(substr(CAST(id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(seq AS TEXT) AS seq FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT 1";
 const TEXTS: &str = "SELECT q.id, CASE WHEN q.total <= CAST(?2 AS INTEGER) OR q.total = q.bytes THEN q.content END AS content, q.total > CAST(?2 AS INTEGER) AND q.total <> q.bytes AS cut FROM (SELECT k.key AS at, m.content_hash AS id, m.content, length(CAST(m.content AS BLOB)) AS bytes, sum(length(CAST(m.content AS BLOB))) OVER (ORDER BY k.key ROWS UNBOUNDED PRECEDING) AS total FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value) q ORDER BY q.at";
 
@@ -84,6 +86,8 @@ pub struct FeedPage {
     pub entries: Vec<FeedEntry>,
     /// The newest position of all.
     pub newest: i64,
+    /// Whether the database moves the feed by itself when the Python service writes.
+    pub has_triggers: bool,
     /// What the answer says of the database.
     pub cloud: CloudCheck,
 }
@@ -105,6 +109,7 @@ pub async fn page(
     Ok(FeedPage {
         entries: read_entries(entries)?,
         newest: newest.first().and_then(|row| row.integer("seq")).ok_or_else(missing)?,
+        has_triggers: newest.first().and_then(|row| row.integer("triggers")) >= Some(TRIGGERS),
         cloud: read_anchor(anchor, check)?,
     })
 }

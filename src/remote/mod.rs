@@ -34,9 +34,11 @@ pub mod vector_row;
 pub mod vectorize;
 
 pub mod contract;
+pub mod digest;
 pub mod feed;
 pub mod meta;
 pub mod permissions;
+pub mod poll;
 pub mod provision;
 pub mod push;
 pub mod schema;

@@ -206,10 +206,11 @@ impl PushBatch {
     }
 
     /// The statements of this batch, to be sent as one. Where `anchor` doesn't hold, nobody wins and
-    /// nothing is written.
-    pub fn statements(&self, anchor: Option<&Anchor>) -> Vec<Statement> {
+    /// nothing is written. Without triggers (`notices` is false) a row that was changed after it took its
+    /// position doesn't win either: its change has not been read yet.
+    pub fn statements(&self, anchor: Option<&Anchor>, notices: bool) -> Vec<Statement> {
         let mut statements =
-            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor)];
+            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor, notices)];
         if self.has_living {
             statements.extend(LIVING.iter().map(|sql| Statement::plain(*sql)));
         }
@@ -246,7 +247,7 @@ impl PushBatch {
     }
 }
 
-/// Pushes one batch.
+/// Pushes one batch; `notices` tells whether triggers move the feed when the Python service writes.
 ///
 /// # Errors
 /// The batch as a whole was refused and changed nothing, or its answer was lost.
@@ -254,8 +255,9 @@ pub async fn push(
     d1: &D1,
     batch: &PushBatch,
     anchor: Option<&Anchor>,
+    notices: bool,
 ) -> Result<PushAnswer, RemoteError> {
-    let results = d1.batch(&batch.statements(anchor)).await?;
+    let results = d1.batch(&batch.statements(anchor, notices)).await?;
     batch.read(anchor, &results)
 }
 
@@ -301,9 +303,14 @@ pub struct Winner {
 }
 
 /// The compare-and-swap, which also looks whether the database is the one that the device knows.
-fn decide(anchor: Option<&Anchor>) -> Statement {
+fn decide(anchor: Option<&Anchor>, notices: bool) -> Statement {
     let seq = anchor.map(|anchor| anchor.seq.to_string());
-    Statement::new(DECIDE, vec![seq, anchor.map(|anchor| anchor.nonce.clone())])
+    let params = vec![seq, anchor.map(|anchor| anchor.nonce.clone())];
+    if notices {
+        Statement::new(DECIDE, params)
+    } else {
+        Statement::new(format!("{DECIDE}{UNNOTICED}"), params)
+    }
 }
 
 /// The statement that every exchange ends with.
@@ -326,10 +333,12 @@ pub(super) fn read_anchor(
 }
 
 /// The stage is empty between batches; `OR REPLACE` heals one that isn't.
-const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES (1, ?1)";
+pub(super) const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES (1, ?1)";
 /// The compare-and-swap. A row that the feed doesn't know was written where triggers are refused: it
 /// has not been read yet, so it is not overwritten.
 const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h')) AND (?1 IS NULL OR EXISTS (SELECT 1 FROM mt_heads a WHERE a.seq = CAST(?1 AS INTEGER) AND a.n = ?2))";
+/// A change of the Python service that no trigger told of, by its instant; one far ahead says nothing.
+const UNNOTICED: &str = " AND NOT EXISTS (SELECT 1 FROM memories u WHERE u.content_hash = j.value->>'h' AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) > f.at + 1 AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) <= unixepoch() + 60)";
 
 const LIVING: [&str; 4] = [
     "INSERT INTO memories (content_hash, content, memory_type, created_at, created_at_iso, updated_at, updated_at_iso, metadata_json, vector_id, content_size, r2_key, tags, deleted_at) SELECT j.value->>'h', j.value->>'t', j.value->>'k', (j.value->>'c') / 1000000.0, j.value->>'ci', unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), j.value->>'m', j.value->>'h', j.value->>'n', j.value->>'r', j.value->>'gs', NULL FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET content = excluded.content, memory_type = excluded.memory_type, created_at = excluded.created_at, created_at_iso = excluded.created_at_iso, updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, metadata_json = excluded.metadata_json, vector_id = excluded.vector_id, content_size = excluded.content_size, r2_key = excluded.r2_key, tags = excluded.tags, deleted_at = NULL",
@@ -341,10 +350,10 @@ const LIVING: [&str; 4] = [
 /// planner read all memories to find the few.
 const BURY: &str = "INSERT INTO memories (content_hash, content, created_at, created_at_iso, updated_at, updated_at_iso, deleted_at) SELECT m.content_hash, m.content, m.created_at, m.created_at_iso, unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), COALESCE((j.value->>'d') / 1000000.0, unixepoch('subsec')) FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' WHERE s.rowid = 1 AND j.value->>'a' = 0 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, deleted_at = excluded.deleted_at";
 const ENTRY: &str = "INSERT INTO mt_entry(id, state, dg) SELECT j.value->>'h', j.value->>'s', CAST(j.value->>'x' AS INTEGER) FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(id) DO UPDATE SET state = excluded.state, dg = excluded.dg";
-const LEAVE_FEED: &str = "DELETE FROM mt_feed WHERE id IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)";
-const JOIN_FEED: &str = "INSERT INTO mt_feed(id) SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2 ORDER BY w.key";
+pub(super) const LEAVE_FEED: &str = "DELETE FROM mt_feed WHERE id IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)";
+pub(super) const JOIN_FEED: &str = "INSERT INTO mt_feed(id) SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2 ORDER BY w.key";
 const WINNERS: &str = "SELECT f.id, CAST(f.seq AS TEXT) AS seq, h.n AS nonce FROM mt_stage l CROSS JOIN json_each(l.j) w CROSS JOIN mt_feed f ON f.id = w.value LEFT JOIN mt_heads h ON h.seq = f.seq WHERE l.rowid = 2 ORDER BY f.seq";
-const UNSTAGE: &str = "DELETE FROM mt_stage";
+pub(super) const UNSTAGE: &str = "DELETE FROM mt_stage";
 const ANCHOR: &str = "SELECT (SELECT n FROM mt_heads WHERE seq = CAST(?1 AS INTEGER)) AS nonce, (SELECT v FROM mt_meta WHERE k = 'database') AS database";
 
 #[cfg(test)]

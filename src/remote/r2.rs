@@ -2,6 +2,7 @@
 
 use super::cloudflare::{Cloudflare, DEADLINE, bare, json, key_path, request, segment};
 use super::error::{Product, RemoteError};
+use crate::clock::Micros;
 use bytes::Bytes;
 use http::Method;
 use md5::{Digest as _, Md5};
@@ -16,6 +17,8 @@ pub const NOT_ENABLED: i64 = 10042;
 const BUCKET_EXISTS: i64 = 10004;
 /// The code of a bucket that isn't there.
 const NO_SUCH_BUCKET: i64 = 10006;
+/// Objects on one page of a list.
+pub const LIST_MAX: usize = 1000;
 /// How long a body of up to 25 MB may take.
 const BODY_DEADLINE: Duration = Duration::from_mins(2);
 
@@ -25,6 +28,26 @@ pub struct R2 {
     remote: Cloudflare,
     name: String,
     path: String,
+}
+
+/// An object as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its bytes, if the list tells.
+    pub size: Option<usize>,
+    /// When it was stored, if the list tells.
+    pub stored_at: Option<Micros>,
+}
+
+/// A page of a list of objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ObjectsPage {
+    /// The objects, in the order of their keys.
+    pub objects: Vec<Listed>,
+    /// What to ask on with; `None` at the end.
+    pub cursor: Option<String>,
 }
 
 impl R2 {
@@ -95,6 +118,41 @@ impl R2 {
             error if error.has_code(NO_SUCH_KEY) => Ok(None),
             error => Err(error),
         }
+    }
+
+    /// A page of the objects whose keys begin with `prefix`; the first one without a `cursor`.
+    ///
+    /// # Errors
+    /// The bucket doesn't exist, or the request failed.
+    pub async fn list(
+        &self,
+        prefix: &str,
+        cursor: Option<&str>,
+    ) -> Result<ObjectsPage, RemoteError> {
+        let on = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
+        let path =
+            format!("{}/objects?prefix={}&per_page={LIST_MAX}{on}", self.path, segment(prefix));
+        let request = bare(Product::R2, Method::GET, &path)?;
+        let answer = self.remote.call(Product::R2, request, DEADLINE).await?;
+        let Value::Array(objects) = answer.result else {
+            return Err(RemoteError::unreadable(Product::R2, "the list of objects"));
+        };
+        let listed = |object: &Value| {
+            let stored_at = object.get("last_modified").and_then(Value::as_str);
+            Some(Listed {
+                key: object.get("key")?.as_str()?.to_owned(),
+                size: stored_size(object),
+                stored_at: stored_at.and_then(Micros::parse_rfc3339),
+            })
+        };
+        let next =
+            answer.info.get("cursor").and_then(Value::as_str).filter(|next| !next.is_empty());
+        // Some lists have a cursor on their last page too, and then say that it is the last.
+        let is_end = answer.info.get("is_truncated").and_then(Value::as_bool) == Some(false);
+        Ok(ObjectsPage {
+            objects: objects.iter().filter_map(listed).collect(),
+            cursor: next.filter(|_| !is_end).map(str::to_owned),
+        })
     }
 
     /// Deletes what is under `key`; nothing there is no error.
@@ -194,6 +252,28 @@ mod tests {
         bucket(|_| failure(409, 10004, "already exists")).create().await.expect("it exists");
         let error = bucket(|_| failure(403, 10042, "enable R2")).create().await.expect_err("no R2");
         assert!(error.has_code(NOT_ENABLED));
+    }
+
+    #[tokio::test]
+    async fn a_list_goes_on_where_its_cursor_says() {
+        let r2 = bucket(|request| {
+            let query = request.uri().query().expect("a query");
+            let (result, info) = if query.contains("cursor=") {
+                assert_eq!(query, "prefix=content%2F&per_page=1000&cursor=n%3D");
+                (json!([]), json!({"cursor": "", "is_truncated": false}))
+            } else {
+                let object = json!({"key": "content/a", "size": "7",
+                    "last_modified": "2023-11-14T22:13:20Z"});
+                (json!([object, {"size": 1}]), json!({"cursor": "n=", "is_truncated": true}))
+            };
+            reply(200, &json!({"result": result, "result_info": info, "success": true}))
+        });
+        let first = r2.list("content/", None).await.expect("a page");
+        let [object] = first.objects.as_slice() else { panic!("{first:?}") };
+        assert_eq!((object.key.as_str(), object.size), ("content/a", Some(7)));
+        assert_eq!(object.stored_at, Some(super::super::testing::NOW));
+        let last = r2.list("content/", first.cursor.as_deref()).await.expect("a page");
+        assert_eq!(last, ObjectsPage::default());
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// Ids in one request for vectors; Vectorize takes no more.
 pub const GET_MAX: usize = 20;
+/// Ids on one page of a list; Vectorize gives no more.
+pub const LIST_MAX: usize = 1000;
 /// Ids in one request to delete; Vectorize takes no more.
 pub const DELETE_MAX: usize = 100;
 /// The code of an index name that is taken.
@@ -90,6 +92,31 @@ pub struct StoredVector {
     /// What is stored with it.
     #[serde(default)]
     pub metadata: Value,
+}
+
+/// A page of the ids that an index holds. The pages of one list are of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListPage {
+    /// The ids.
+    pub ids: Vec<String>,
+    /// What to ask on with; `None` at the end.
+    pub cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedPage {
+    #[serde(default)]
+    vectors: Vec<ListedVector>,
+    #[serde(default)]
+    is_truncated: bool,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ListedVector {
+    id: String,
 }
 
 impl Vectorize {
@@ -171,6 +198,18 @@ impl Vectorize {
             found.extend(page);
         }
         Ok(found)
+    }
+
+    /// A page of the ids that can be found; the first one without a `cursor`.
+    ///
+    /// # Errors
+    /// The request failed, or the cursor is too old.
+    pub async fn list(&self, cursor: Option<&str>) -> Result<ListPage, RemoteError> {
+        let on = cursor.map(|cursor| format!("&cursor={}", segment(cursor))).unwrap_or_default();
+        let answer = self.get(&format!("/list?count={LIST_MAX}{on}")).await?;
+        let page: ListedPage = part(Product::Vectorize, answer)?;
+        let cursor = page.next_cursor.filter(|_| page.is_truncated);
+        Ok(ListPage { ids: page.vectors.into_iter().map(|one| one.id).collect(), cursor })
     }
 
     /// Makes a metadata field usable in filters, for vectors that come after it. `kind` is `string`,
@@ -280,6 +319,25 @@ mod tests {
         Vectorize::new(remote, "m").create(384).await.expect("created");
         let body = transport.seen.lock().expect("a lock")[0].1.clone();
         assert_eq!(body, r#"{"config":{"dimensions":384,"metric":"cosine"},"name":"m"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_list_goes_on_where_its_cursor_says() {
+        let (remote, transport, _) = ruled(|request| {
+            if request.uri().query().is_some_and(|query| query.contains("cursor")) {
+                success(json!({"isTruncated": false, "nextCursor": "x", "vectors": []}))
+            } else {
+                let vectors = json!([{"id": "a"}, {"id": "b"}]);
+                success(json!({"isTruncated": true, "nextCursor": "c/1", "vectors": vectors}))
+            }
+        });
+        let index = Vectorize::new(remote, "memories");
+        let first = index.list(None).await.expect("a page");
+        assert_eq!((first.ids.len(), first.cursor.as_deref()), (2, Some("c/1")));
+        let last = index.list(first.cursor.as_deref()).await.expect("a page");
+        assert_eq!(last, ListPage::default());
+        let seen = transport.seen.lock().expect("a lock").clone();
+        assert!(seen[1].0.ends_with("/list?count=1000&cursor=c%2F1"), "{}", seen[1].0);
     }
 
     #[tokio::test]

@@ -137,8 +137,8 @@ impl Breaker {
 
     /// Records that the product answered, and refused an entry: it is there, so the gate opens.
     pub fn answered(&mut self) {
-        let Self { last_success_at, quiet_until, .. } = *self;
-        *self = Self { last_success_at, quiet_until, ..Self::default() };
+        let Self { quiet_until, last_success_at, .. } = *self;
+        *self = Self { quiet_until, last_success_at, ..Self::default() };
     }
 
     /// Records a failure that is not one entry's own.

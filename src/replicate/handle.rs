@@ -5,6 +5,8 @@ use super::gates::action;
 use super::plan::{self, Waits};
 use super::progress::{ProductProgress, Progress, PullProgress, SyncState};
 use super::session::{ConnectError, Session};
+use super::verify::report::Report;
+use super::verify::{self, Scope, VerifyError};
 use crate::clock::{Micros, SharedClock};
 use crate::remote::budget::REQUESTS;
 use crate::remote::error::Product as Remote;
@@ -182,6 +184,7 @@ fn pull_progress(session: &Session, due: Option<Micros>, cursor: i64, now: Micro
         cursor,
         last_success_at: pace.caught_up_at(),
         behind: pace.behind(),
+        is_polling: session.polling().is_needed(),
         is_owed: !pace.is_caught_up(),
         next_at: plan::next_attempt(due, &[gate], session.waits(), now),
         held: pace.held().map(|held| (held.deletions, held.of)),
@@ -307,6 +310,27 @@ impl ReplicatorHandle {
             asked.reload = true;
             asked.hasten = true;
         });
+    }
+
+    /// Compares the store with what the cloud holds; puts back what is missing there if told to.
+    ///
+    /// # Errors
+    /// Nothing is connected, a product is left alone for now, or a request failed.
+    pub async fn verify(&self, repairs: bool) -> Result<Report, VerifyError> {
+        let Some(session) = self.shared.session() else {
+            let progress = self.progress();
+            let state = progress.state.as_str();
+            let (message, next_step) = progress.action.unwrap_or_else(|| {
+                let message = format!("this device is not connected to the cloud ({state})");
+                (message, "look at `memtide status`, then try again".to_owned())
+            });
+            return Err(VerifyError::NotConnected { message, next_step });
+        };
+        let report = verify::verify(&session, Scope::All, repairs).await?;
+        if report.repaired() > 0 {
+            self.shared.hint.notify_one();
+        }
+        Ok(report)
     }
 
     /// Asks for everything to be sent now, and waits until nothing is owed, until nothing can be sent

@@ -161,7 +161,10 @@ fn existing<'a>(
 
 /// The contract that was written; else the Python service's for an index of its length; else the
 /// device's own for an index that is empty.
-fn agreed(found: &Inventory, index: &Index, local: &Space) -> Result<Contract, LinkRefusal> {
+///
+/// # Errors
+/// The index can't hold such vectors, or nobody here makes them.
+pub fn agreed(found: &Inventory, index: &Index, local: &Space) -> Result<Contract, LinkRefusal> {
     let written = found.meta.as_ref().and_then(|meta| meta.contract.clone());
     let contract = match (written, Contract::local(local.clone())) {
         (Some(written), _) => written,

@@ -16,6 +16,7 @@
 //!   reason. A refused token, a missing resource, a used-up plan and a throttle park nothing and burn
 //!   no attempt: they shut the product's gate.
 //! * Where the database is not the one that this device knows, nothing is written until a person says so.
+//! * A vector is done once the index has been seen to hold it, not when it was accepted.
 //!
 //! What may disagree after a crash: the cloud may hold more than the outbox says. The next push of such
 //! a memory loses its compare-and-swap, finds its own state there, and is settled without a second write.
@@ -25,11 +26,13 @@ pub mod progress;
 pub mod breaker;
 pub mod pace;
 pub mod plan;
+pub mod polling;
 pub mod reconcile;
 pub mod transition;
 pub mod verdict;
 
 mod announce;
+mod confirm;
 mod gates;
 mod intake;
 mod outgoing;
@@ -37,7 +40,11 @@ mod pull;
 mod push;
 mod record;
 pub mod session;
+mod sweep;
+mod upkeep;
+pub mod verify;
 
 pub mod handle;
 pub mod linking;
+pub mod preview;
 pub mod replicator;

@@ -65,6 +65,8 @@ pub struct PullProgress {
     pub last_success_at: Option<Micros>,
     /// Positions that are not read yet; `None` before the first answer.
     pub behind: Option<u64>,
+    /// Whether the database refuses triggers, so that the Python service's writes are looked for.
+    pub is_polling: bool,
     /// Whether somebody waits for it to be read to its end.
     pub is_owed: bool,
     /// When it is read next.

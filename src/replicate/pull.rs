@@ -11,6 +11,7 @@ use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product as Remote, RemoteError};
 use crate::remote::feed::{self, FETCH_MAX};
+use crate::remote::poll::{self, POLL_MAX};
 use crate::remote::push::Anchor;
 use crate::store::error::StoreError;
 use crate::store::link;
@@ -42,9 +43,13 @@ async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
         .read(|read| Ok((pull::cursor(read)?.unwrap_or(0), link::anchor(read)?)))
         .await?;
     let (from, anchor) = (read.0, read.1.map(|(seq, nonce)| Anchor { seq, nonce }));
+    if session.polling().is_needed() {
+        poll_rows(session, d1).await.map_err(Trouble::Remote)?;
+    }
     let limit = session.pace().limit();
     let page = feed::page(d1, from, limit, anchor.as_ref()).await.map_err(Trouble::Remote)?;
     session.gates.succeeded(Remote::D1, session.now());
+    session.polling().learn(page.has_triggers || mutant::is(Mutant::NoTriggers));
     match session.recognise(&page.cloud).await? {
         Recognised::Known => {}
         Recognised::PutBack => return Ok(Tally { pulled: 1, ..Tally::default() }),
@@ -66,6 +71,16 @@ async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
     };
     note_skew(session, &local);
     Ok(apply(session, local, behind, has_more, intake.settles_in).await?)
+}
+
+/// Puts rows of the Python service into the feed that no trigger told of.
+async fn poll_rows(session: &Session, d1: &D1) -> Result<(), RemoteError> {
+    let look = session.polling().look(session.now());
+    let seen = poll::poll(d1, &look, &session.link.database_uuid).await?;
+    session.gates.succeeded(Remote::D1, session.now());
+    let is_full = seen.announced >= POLL_MAX;
+    session.polling().saw(&look, &seen, is_full, session.now());
+    Ok(())
 }
 
 /// Nothing of the page can be taken: there is none, or its first entry must settle.

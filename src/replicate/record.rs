@@ -10,6 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Duty, Product, Setback};
 use crate::store::pull::{self, Applied, Became, Page};
+use crate::store::unconfirmed::{self, Accepted};
 
 /// What became of one duty.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) struct Record {
 pub(super) enum Fate {
     /// Done; for a row with its position, for a body with its key.
     Settled { seq: Option<i64>, r2_key: Option<String> },
+    /// The index has accepted the change; the stamp of the vector, or `None` for a deletion.
+    Accepted { rev: Option<String>, by: Accepted },
     /// The row's position is another than was known; it is sent again.
     Learnt { seq: i64 },
     /// There is no vector to send yet.
@@ -67,6 +70,10 @@ impl Record {
                 }
                 Ok(())
             }
+            Fate::Accepted { rev, by } => {
+                outbox::settle(write, self.product, self.key, self.generation)?;
+                unconfirmed::note(write, self.key, rev.as_deref(), by)
+            }
             Fate::Learnt { seq } => outbox::set_position(write, self.key, *seq),
             Fate::Unembedded => outbox::await_vector(write, self.key, self.generation),
             Fate::SetBack(setback, error) => {
@@ -91,6 +98,8 @@ pub struct Tally {
     pub parked: usize,
     /// In conflict.
     pub conflicts: usize,
+    /// Owed anew, because the cloud was found not to hold it.
+    pub repaired: usize,
     /// Entries read from the feed.
     pub pulled: usize,
 }
@@ -98,7 +107,13 @@ pub struct Tally {
 impl Tally {
     /// Whether anything moved, so that looking again at once makes sense.
     pub fn has_moved(&self) -> bool {
-        self.settled + self.learnt + self.unembedded + self.parked + self.conflicts + self.pulled
+        self.settled
+            + self.learnt
+            + self.unembedded
+            + self.parked
+            + self.conflicts
+            + self.pulled
+            + self.repaired
             > 0
     }
 
@@ -110,12 +125,13 @@ impl Tally {
         self.deferred += other.deferred;
         self.parked += other.parked;
         self.conflicts += other.conflicts;
+        self.repaired += other.repaired;
         self.pulled += other.pulled;
     }
 
     fn count(&mut self, record: &Record) {
         let of = match &record.fate {
-            Fate::Settled { .. } => &mut self.settled,
+            Fate::Settled { .. } | Fate::Accepted { .. } => &mut self.settled,
             Fate::Learnt { .. } => &mut self.learnt,
             Fate::Unembedded => &mut self.unembedded,
             Fate::SetBack(Setback::Defer { .. }, _) => &mut self.deferred,

@@ -8,6 +8,7 @@ use super::pull;
 use super::push::{bodies, rows, vectors};
 use super::record::{self, Tally, is_same};
 use super::session::{Connect, ConnectError, News, Remembered, Session};
+use super::upkeep;
 use crate::clock::{Micros, SharedClock};
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
@@ -47,6 +48,7 @@ pub struct Replicator {
     gates: Arc<Gates>,
     is_held_up: AtomicBool,
     listener: Option<Box<dyn Listener>>,
+    keep_for: Option<Duration>,
 }
 
 /// Hears what happens to the memories here.
@@ -70,7 +72,22 @@ impl Replicator {
     ) -> Self {
         let shared = Arc::new(Shared::new(store, clock, hint));
         let is_held_up = AtomicBool::new(false);
-        Self { shared, connect, gates: Arc::new(Gates::new(seed)), is_held_up, listener: None }
+        Self {
+            shared,
+            connect,
+            gates: Arc::new(Gates::new(seed)),
+            is_held_up,
+            listener: None,
+            keep_for: None,
+        }
+    }
+
+    /// The same, and the bodies of memories that were deleted longer ago than this are removed from the
+    /// bucket; without it they are kept for ever.
+    #[must_use]
+    pub fn keeping_bodies_for(mut self, keep_for: Option<Duration>) -> Self {
+        self.keep_for = keep_for;
+        self
     }
 
     /// Tells `listener` what happens to memories here.
@@ -196,7 +213,9 @@ impl Replicator {
                 listener.changed(&news);
             }
         }
-        let tally = tally?;
+        let mut tally = tally?;
+        let upkeep = upkeep::pass(&session, self.keep_for).await?;
+        tally.repaired += usize::try_from(upkeep.n_owed).unwrap_or(usize::MAX);
         let now = shared.clock.now();
         let (mut due, cursor) = self.next_due(&session, now).await?;
         if session.gates.foreign().is_some() {
@@ -207,7 +226,8 @@ impl Replicator {
         }
         let progress = progress(&session, due, cursor, now);
         let pull_at = progress.pull.next_at.filter(|_| due.pull.is_some());
-        let next_at = [progress.next_attempt_at(), pull_at].into_iter().flatten().min();
+        let next_at = [progress.next_attempt_at(), pull_at, upkeep.next_at];
+        let next_at = next_at.into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
     }

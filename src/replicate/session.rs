@@ -2,11 +2,14 @@
 //! over a restart.
 
 use super::breaker::{Admission, Breakers};
+use super::confirm::Watch;
 use super::gates::Gates;
 use super::pace::Pace;
 use super::plan::Waits;
+use super::polling::Polling;
 use super::progress::SyncState;
 use super::record;
+use super::upkeep::{Calendar, Dates};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
 use crate::mutant::{self, Mutant};
@@ -43,6 +46,7 @@ const BREAKERS: &str = "breakers";
 const BUDGET: &str = "budget";
 const USAGE: &str = "usage";
 const FOREIGN: &str = "foreign_database";
+const CALENDAR: &str = "upkeep";
 
 /// What an earlier run of the replicator has left in the store.
 #[derive(Debug, Default)]
@@ -51,6 +55,7 @@ pub(super) struct Remembered {
     sent_at: Vec<Micros>,
     usage: Usage,
     foreign: Option<String>,
+    dates: Dates,
 }
 
 impl Remembered {
@@ -63,6 +68,7 @@ impl Remembered {
                 .collect(),
             usage: parsed::<WrittenUsage>(link::remembered(read, USAGE)?).into(),
             foreign: parsed(link::remembered(read, FOREIGN)?),
+            dates: parsed(link::remembered(read, CALENDAR)?),
         })
     }
 }
@@ -126,7 +132,10 @@ pub(super) struct Session {
     pub(super) contract: Contract,
     pub(super) remote: Cloudflare,
     pub(super) gates: Arc<Gates>,
+    pub(super) watch: Watch,
+    pub(super) calendar: Calendar,
     pace: Mutex<Pace>,
+    polling: Mutex<Polling>,
     /// Memories that others changed, not told yet.
     news: Mutex<Vec<News>>,
 }
@@ -155,7 +164,10 @@ impl Session {
             contract,
             remote,
             gates,
+            watch: Watch::default(),
+            calendar: Calendar::from_dates(remembered.dates),
             pace: Mutex::default(),
+            polling: Mutex::default(),
             news: Mutex::default(),
         })
     }
@@ -174,6 +186,11 @@ impl Session {
     pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
         // A panic elsewhere leaves at worst a wrong interval.
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the database tells of the Python service's writes.
+    pub(super) fn polling(&self) -> MutexGuard<'_, Polling> {
+        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes memories that others changed.
@@ -217,6 +234,7 @@ impl Session {
             (BUDGET, written(&sent_at)),
             (USAGE, written(&WrittenUsage::from(self.remote.usage()))),
             (FOREIGN, written(&self.gates.foreign())),
+            (CALENDAR, written(&self.calendar.dates())),
         ]
     }
 }

@@ -10,6 +10,7 @@ pub mod backlog;
 pub mod event;
 pub mod health;
 pub mod pump;
+pub mod retention;
 
 use crate::clock::{Micros, SharedClock};
 use crate::embed::embedder::Embedder;

@@ -71,8 +71,11 @@ pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, 
          PRAGMA busy_timeout = 5000;",
     )?;
     conn.set_prepared_statement_cache_capacity(128);
-    // Before the tables: a kill in between would make the file look like somebody else's.
-    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    // Before the tables: a kill in between would make the file look like somebody else's. Only once: a full
+    // disk can still be read from.
+    if application_id(&conn)? != APPLICATION_ID {
+        conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
     Migrations::from_slice(MIGRATIONS).to_latest(&mut conn).map_err(|error| match error {
         rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from(err),
         other => StoreError::Corrupt(other.to_string()),
@@ -107,7 +110,7 @@ fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> rusqlite::Result<Co
 fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = known_version();
-    let application: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let application = application_id(conn)?;
     let tables: i64 = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if tables > 0 && application != APPLICATION_ID {
         return Err(StoreError::Foreign(path.to_owned()));
@@ -116,6 +119,10 @@ fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     Ok(())
+}
+
+fn application_id(conn: &Connection) -> rusqlite::Result<i32> {
+    conn.pragma_query_value(None, "application_id", |row| row.get(0))
 }
 
 #[cfg(test)]

@@ -132,7 +132,8 @@ pub fn link(write: &mut Write<'_>, link: &Link) -> Result<u64, StoreError> {
 pub fn unlink(write: &mut Write<'_>) -> Result<(), StoreError> {
     write.conn.execute_batch(
         "DELETE FROM link; DELETE FROM outbox; DELETE FROM remote_position;
-         DELETE FROM quarantine; DELETE FROM replicator_state;",
+         DELETE FROM unconfirmed_vector; DELETE FROM quarantine;
+         DELETE FROM replicator_state;",
     )?;
     write.remember_link(None);
     Ok(())

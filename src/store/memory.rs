@@ -10,7 +10,7 @@ use super::writer::Write;
 use crate::clock::Micros;
 use crate::model::draft::{DEFAULT_TYPE, Draft, METADATA_MAX_BYTES, Patch, TAGS_MAX, Text};
 use crate::model::filter::Filter;
-use crate::model::id::MemoryId;
+use crate::model::id::{BodyHash, MemoryId};
 use crate::model::memory::Memory;
 use crate::model::refusal::Refusal;
 use crate::model::stamp::{DeviceId, Stamp};
@@ -260,8 +260,10 @@ pub fn restore(
     state.life = Register::new(stamp, true);
     state.superseded_by = Register::new(stamp, None);
     if !before.state.is_alive() {
-        // A key of the bucket that may be swept is never used again.
-        state.text = Register::new(stamp, state.text.value);
+        // A key of the bucket that may be swept is never used again. What was kept may be older than what
+        // the registers name.
+        let kept = before.content.as_deref().map_or(state.text.value, BodyHash::of);
+        state.text = Register::new(stamp, kept);
     }
     let mut content = before.content.clone();
     if let Some(number) = version {
@@ -276,7 +278,6 @@ pub fn restore(
 }
 
 fn restore_version(state: &mut State, old: Version, stamp: Stamp) -> String {
-    use crate::model::id::BodyHash;
     state.text = Register::new(stamp, BodyHash::of(&old.content));
     state.kind = Register::new(stamp, old.memory_type);
     state.set_tags(&old.tags.into_iter().collect(), stamp);

@@ -15,14 +15,18 @@
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 
+pub mod digest;
 pub mod error;
 pub mod link;
 pub mod memory;
 pub mod outbox;
 pub mod pull;
+pub mod repair;
+pub mod retention;
 pub mod search;
 pub mod stats;
 pub mod transfer;
+pub mod unconfirmed;
 pub mod vector;
 
 mod column;

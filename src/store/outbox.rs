@@ -51,7 +51,7 @@ impl Product {
 
 /// Bytes of a text as a JSON string beyond which its row would come near D1's limit of 2,000,000 for a
 /// row: such a text goes to the bucket whatever its plain size is.
-const ENCODED_MAX_BYTES: usize = 1_000_000;
+pub(super) const ENCODED_MAX_BYTES: usize = 1_000_000;
 
 /// A change of a memory, for the duties that follow from it.
 pub(super) struct Change<'a> {
@@ -157,7 +157,7 @@ pub(super) fn owe_all_rows(write: &mut Write<'_>) -> Result<(), StoreError> {
 }
 
 /// The encoded size of a text that must go to the bucket; `None` if it may stay in the row.
-fn bucket_size(text: &str, inline_bytes: usize) -> Option<usize> {
+pub(super) fn bucket_size(text: &str, inline_bytes: usize) -> Option<usize> {
     // As JSON writes them: `\n` and the like take one more byte, other control characters `\u001b`.
     let extra = |byte: u8| match byte {
         b'"' | b'\\' | 0x08 | b'\t' | b'\n' | 0x0c | b'\r' => 1,

@@ -113,14 +113,20 @@ pub fn bodies(
     read: &Read<'_>,
     ids: &[MemoryId],
 ) -> Result<HashMap<MemoryId, BodyHash>, StoreError> {
-    let mut statement = read
-        .conn
-        .prepare_cached("SELECT body FROM memory WHERE id = ?1 AND content IS NOT NULL")?;
+    let mut statement = read.conn.prepare_cached(
+        "SELECT body, CASE WHEN deleted_at IS NOT NULL THEN content END FROM memory
+             WHERE id = ?1 AND content IS NOT NULL",
+    )?;
     let mut bodies = HashMap::new();
     for id in ids {
-        let body: Option<String> =
-            statement.query_row([id.to_string()], |row| row.get(0)).optional()?;
-        if let Some(body) = body.and_then(|body| body.parse().ok()) {
+        let found: Option<(String, Option<String>)> = statement
+            .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let body = found.and_then(|(body, kept)| match kept {
+            Some(kept) => Some(BodyHash::of(&kept)),
+            None => body.parse().ok(),
+        });
+        if let Some(body) = body {
             bodies.insert(*id, body);
         }
     }
@@ -285,7 +291,7 @@ enum Needed<'a> {
 
 fn text_of<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) -> Needed<'a> {
     let here = before.and_then(|here| here.content.as_deref());
-    let own = here.filter(|_| before.is_some_and(|row| row.state.text.value == merged.text.value));
+    let own = here.filter(|text| before.is_some_and(|row| has_text(row, text, &merged.text.value)));
     let is_theirs = incoming.state.text.value == merged.text.value;
     let theirs = incoming.content.as_deref().filter(|_| is_theirs);
     match own.or(theirs) {
@@ -294,6 +300,12 @@ fn text_of<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) 
         // Something to bring back is better than nothing.
         None => here.map_or(Needed::Nothing, Needed::Text),
     }
+}
+
+/// Whether `text` of `row` is the one named `body`. A deleted memory may have kept an older one than its
+/// registers name.
+fn has_text(row: &Row, text: &str, body: &BodyHash) -> bool {
+    if row.state.is_alive() { row.state.text.value == *body } else { BodyHash::of(text) == *body }
 }
 
 /// The text of what lost: fetched, or the one that is here too.

@@ -96,6 +96,17 @@ CREATE TABLE remote_position(
   r2_key TEXT                       -- of the present body, if R2 holds it
 ) STRICT;
 
+-- Changes of the vector index that it has accepted and not yet been seen to hold: it may be late, and it
+-- may drop them. One row for the newest change of each memory; seq is the order of submission.
+CREATE TABLE unconfirmed_vector(
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  memory INTEGER NOT NULL UNIQUE REFERENCES memory(key),
+  rev TEXT,                         -- the newest stamp that was sent with the vector; NULL for a deletion
+  submitted_at INTEGER NOT NULL,    -- by this device's clock
+  accepted_at INTEGER,              -- by the index's clock, if it told
+  mutation TEXT                     -- the index's name for the request
+) STRICT;
+CREATE INDEX unconfirmed_vector_submitted ON unconfirmed_vector(submitted_at);
 -- What stands in the cloud and can't be taken: bad values, a missing body. Fetched again now and then.
 CREATE TABLE quarantine(
   id TEXT PRIMARY KEY,              -- as it stands there; it may be no id at all

@@ -9,7 +9,7 @@ use super::mirror::{Change, Mirror};
 use crate::clock::{Micros, SharedClock};
 use crate::model::stamp::{DeviceId, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -130,6 +130,7 @@ impl Writer {
             clock,
             keep_versions,
             checkpointed: 0,
+            is_log_safe: false,
         };
         owner.prepare();
         if options.n_readers == 0 {
@@ -218,6 +219,10 @@ pub(super) struct Owner {
     keep_versions: u32,
     /// Pages of the log at the last checkpoint.
     checkpointed: i32,
+    /// Whether all that the system shows of the log is on the disk. A commit whose sync failed may be shown
+    /// and not be there, or be there and not be shown: a power cut would take with it what was appended
+    /// after it, or bring it back over a newer file. Such a log is emptied before anything else is written.
+    is_log_safe: bool,
 }
 
 thread_local! {
@@ -227,11 +232,14 @@ thread_local! {
 }
 
 impl Owner {
-    fn prepare(&self) {
+    fn prepare(&mut self) {
         self.conn.wal_hook(Some(|_, pages| {
             WAL_PAGES.set(pages);
             Ok(())
         }));
+        // The log of a program that was killed may be one of those. Nobody reads yet, so it can be emptied;
+        // a disk that is too full for it doesn't keep the store from being read.
+        self.is_log_safe = self.checkpoint("TRUNCATE");
     }
 
     fn load_mirror(&self) {
@@ -299,6 +307,10 @@ impl Owner {
         &mut self,
         group: &mut [Box<dyn Job>],
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        if !self.is_log_safe && !self.try_checkpoint("TRUNCATE")? {
+            return Err(StoreError::Busy);
+        }
+        self.is_log_safe = true;
         let link_before = self.link.clone();
         let result = self.attempt_in_transaction(group);
         if result.is_err() {
@@ -307,6 +319,8 @@ impl Owner {
             if !self.conn.is_autocommit() {
                 self.conn.execute_batch("ROLLBACK")?;
             }
+            // At once: a kill would leave it to the next program.
+            self.is_log_safe = self.is_log_safe || self.checkpoint("TRUNCATE");
         }
         result
     }
@@ -321,7 +335,10 @@ impl Owner {
             outcomes.push(self.run_in_savepoint(job.as_mut())?);
         }
         self.device.save(&self.conn)?;
-        self.conn.execute_batch("COMMIT")?;
+        if let Err(error) = self.conn.execute_batch("COMMIT") {
+            self.is_log_safe = error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure);
+            return Err(error.into());
+        }
         Ok(outcomes)
     }
 
@@ -374,20 +391,22 @@ impl Owner {
         }
     }
 
-    /// Never waits for a reader: there is another quiet moment later. Tells whether all was copied.
+    /// What can't be done now is done at another quiet moment. Tells whether all was copied.
     fn checkpoint(&self, mode: &str) -> bool {
+        self.try_checkpoint(mode).unwrap_or_else(|error| {
+            tracing::warn!(%error, "checkpoint deferred");
+            false
+        })
+    }
+
+    /// Never waits for a reader. Tells whether all was copied.
+    fn try_checkpoint(&self, mode: &str) -> rusqlite::Result<bool> {
         let result = self.conn.busy_timeout(Duration::ZERO).and_then(|()| {
             self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
                 row.get::<_, i64>(0)
             })
         });
         let unset = self.conn.busy_timeout(BUSY_TIMEOUT);
-        match result.and_then(|busy| unset.map(|()| busy)) {
-            Ok(busy) => busy == 0,
-            Err(error) => {
-                tracing::warn!(%error, "checkpoint deferred");
-                false
-            }
-        }
+        result.and_then(|busy| unset.map(|()| busy == 0))
     }
 }

@@ -141,7 +141,7 @@ fn two_devices_that_are_killed_behind_failing_networks_hold_the_same_in_the_end(
                 }
             }
             if rng.random_bool(0.7) {
-                devices.iter().for_each(|device| drop(device.hasten()));
+                devices.iter().for_each(Device::hasten);
             }
             let [first, second] = &mut devices;
             let (killed, other) = if n_killed == 0 { (first, second) } else { (second, first) };
@@ -149,7 +149,9 @@ fn two_devices_that_are_killed_behind_failing_networks_hold_the_same_in_the_end(
             daemons[n_killed] = Some(kill_one(killed, daemon, other, Moment::draw(&mut rng)));
             devices.iter_mut().for_each(settle);
         }
-        devices.iter().for_each(|device| device.chaos.heal());
+        for device in &devices {
+            device.chaos.heal();
+        }
         for device in [&devices[0], &devices[1], &devices[0], &devices[1]] {
             device.drain();
         }
@@ -166,8 +168,7 @@ fn two_devices_that_are_killed_behind_failing_networks_hold_the_same_in_the_end(
 }
 
 fn check(account: &Running, devices: &[Device; 2], sharers: &[Sharer; 2], is_dual: bool) {
-    let mut all: BTreeMap<String, Known> =
-        devices.iter().flat_map(|device| device.known()).collect();
+    let mut all: BTreeMap<String, Known> = devices.iter().flat_map(Device::known).collect();
     if is_dual {
         all.extend(shared(account, sharers));
     }

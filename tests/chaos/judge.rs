@@ -163,7 +163,7 @@ pub fn stored(conn: &Connection, id: &str) -> Option<Known> {
     let owed: Vec<String> = load::texts(
         conn,
         "SELECT product || ' ' || state || ' ' || generation FROM outbox
-         WHERE memory = ?1 AND (product = 'd1' AND generation <> ?2 OR state IN ('conflict', 'parked'))",
+         WHERE memory = ?1 AND (product = 'd1' AND generation < ?2 OR state IN ('conflict', 'parked'))",
         [row.key, row.generation],
     );
     assert!(owed.is_empty(), "{owed:?} of generation {} of {id}", row.generation);

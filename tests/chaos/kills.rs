@@ -170,7 +170,7 @@ fn check_figures(device: &Device, figures: &Figures) {
     assert!(tally.acknowledged > figures.kills, "{tally:?}: there was no load");
     assert!(tally.unanswered > figures.kills / 2, "{tally:?}: the kills met nobody at work");
     assert!(tally.lost > 0, "{tally:?}: no kill came before a commit");
-    assert!(figures.settled > figures.kills, "{figures:?}: nothing was sent meanwhile");
+    assert!(figures.settled > figures.kills / 3, "{figures:?}: nothing was sent meanwhile");
     assert_eq!(figures.rung.len(), 3, "{figures:?}: no kill met a request");
     assert!(figures.kept_waiting > 0, "no throttle was written down");
     let counts = device.chaos.counts();

@@ -15,12 +15,24 @@ pub struct ShutGate {
     until: Micros,
 }
 
+/// What the database remembers under a name.
+fn remembered(device: &Device, name: &str) -> Option<Value> {
+    let conn = load::snapshot(&device.home.database());
+    let text =
+        load::texts(&conn, "SELECT value FROM replicator_state WHERE name = ?1", [name]).pop()?;
+    Some(serde_json::from_str(&text).expect("JSON"))
+}
+
+/// How many requests from this instant on are written down as sent.
+pub fn n_counted(device: &Device, from: Micros) -> usize {
+    let sent = remembered(device, "budget").expect("counts");
+    let sent = sent.as_array().expect("instants");
+    sent.iter().filter(|at| at.as_i64().expect("an instant") >= from.0).count()
+}
+
 /// The gates that are written down as shut by a throttle.
 pub fn shut_gates(device: &Device) -> Vec<ShutGate> {
-    let conn = load::snapshot(&device.home.database());
-    let written = "SELECT value FROM replicator_state WHERE name = ?1";
-    let Some(text) = load::texts(&conn, written, ["breakers"]).pop() else { return Vec::new() };
-    let gates: Value = serde_json::from_str(&text).expect("gates");
+    let Some(gates) = remembered(device, "breakers") else { return Vec::new() };
     let life = device.chaos.life();
     let gate = |product: Product| {
         let until = gates[product.as_str()]["quiet_until"].as_i64();
@@ -55,7 +67,7 @@ pub fn check_retry_after(chaos: &Chaos) -> Vec<(Product, usize)> {
         for (product, n_told) in &mut told {
             let is_own = throttled.product == *product;
             *n_told += usize::from(is_own);
-            let most = if is_own { 0 } else { 1 };
+            let most = usize::from(!is_own);
             let n_early = early.iter().filter(|one| one.product == *product).count();
             let is_kept_back = is_own || answer.every_product;
             assert!(!is_kept_back || n_early <= most, "{throttled:?} was followed by {early:?}");

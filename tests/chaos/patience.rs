@@ -6,7 +6,7 @@ use crate::device::{Device, account};
 use crate::judge;
 use crate::manners;
 use crate::seeds::{Replay, say, seeds};
-use memtide::clock::Micros;
+use memtide::clock::{Clock as _, Micros, SystemClock};
 
 /// Changes after which something should have happened.
 const CHANGES_MAX: usize = 5000;
@@ -75,7 +75,8 @@ fn five_minutes_never_hold_more_requests_than_allowed_over_a_restart_too() {
         device.allow(BUDGET);
         let daemon = device.start();
         device.link();
-        // What came until now was the command's, which has a budget of its own.
+        // What came until now was the command's, which has a budget of its own, and perhaps a first look
+        // at the feed.
         let n_before = device.chaos.passages().len();
         device.chaos.unleash(&[Fault::Cut, Fault::LoseAnswer, Fault::HalfAnswer], 3);
         let is_used_up =
@@ -91,7 +92,8 @@ fn five_minutes_never_hold_more_requests_than_allowed_over_a_restart_too() {
         assert_eq!(said.code, Some(1), "{said:?}: it can't be sent yet");
         let requests: Vec<Micros> =
             device.chaos.passages()[n_before..].iter().map(|one| one.at).collect();
-        assert_eq!((requests.len(), busiest(&requests)), (BUDGET, BUDGET));
+        assert!(busiest(&requests) <= BUDGET, "{} requests", requests.len());
+        assert!(requests.len() + 3 > BUDGET, "{} requests: it was not used up", requests.len());
         daemon.stop();
 
         device.allow(1200);
@@ -111,6 +113,8 @@ fn a_stop_waits_for_no_answer_and_loses_nothing() {
         let mut device = Device::new(&account, seed, 0, 1);
         let daemon = device.start();
         device.link();
+        device.drain();
+        let from = SystemClock.now();
         device.chaos.hold();
         let mut n_writes = 0;
         write_until(&mut device, |device| {
@@ -118,7 +122,10 @@ fn a_stop_waits_for_no_answer_and_loses_nothing() {
             n_writes > 20 && device.chaos.n_held() > 0
         });
         daemon.stop();
-        assert!(device.chaos.n_held() > 0, "the request was ended before the daemon");
+        let n_held = device.chaos.n_held();
+        assert!(n_held > 0, "the request was ended before the daemon");
+        let n_counted = manners::n_counted(&device, from);
+        assert!(n_counted >= n_held, "{n_counted} of {n_held} requests that were sent are counted");
         device.chaos.heal();
         let daemon = device.start();
         device.drain();

@@ -329,3 +329,39 @@ async fn a_device_that_only_pushes_takes_nothing() {
     assert!(held(&third).await.is_empty());
     assert_eq!(third.replicator.handle().progress().pull, Default::default());
 }
+
+#[tokio::test]
+async fn without_triggers_the_rows_are_looked_for() {
+    let (first, second) = two().await;
+    for n in 1..=5 {
+        first.rows(&format!("DROP TRIGGER mt_t{n}"));
+    }
+    let ours = first.remember("ours", &["a"]).await;
+    converge(&[&first, &second]).await;
+    assert!(second.replicator.handle().progress().pull.is_polling);
+    let theirs = MemoryId::of("theirs");
+    let now = first.clock.now().0 / 1_000_000;
+    first.rows(&python_row(&theirs, "theirs", now));
+    converge(&[&first, &second]).await;
+    assert_eq!(second.get(theirs).await.content, "theirs");
+    first.clock.advance(Duration::from_hours(2));
+    let now = first.clock.now().0 / 1_000_000;
+    first.rows(&format!(
+        "UPDATE memories SET memory_type = 'decision', updated_at = {now} WHERE content_hash = '{ours}'"
+    ));
+    second.retag(ours, &["b"]).await;
+    second.settle().await;
+    assert_eq!(
+        first.rows(&format!("SELECT memory_type FROM memories WHERE content_hash = '{ours}'")),
+        ["decision"],
+        "what was not read yet is not overwritten"
+    );
+    converge(&[&second, &first]).await;
+    let both = first.get(ours).await;
+    assert_eq!((both.memory_type.as_str(), both.tags), ("decision", vec!["b".to_owned()]));
+    let now = first.clock.now().0 / 1_000_000;
+    first.rows(&format!("UPDATE memories SET deleted_at = {now} WHERE content_hash = '{theirs}'"));
+    converge(&[&first, &second]).await;
+    assert!(second.get(theirs).await.deleted_at.is_some());
+    assert_eq!(held(&first).await, held(&second).await);
+}

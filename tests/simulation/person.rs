@@ -91,7 +91,11 @@ pub fn act(
     match done {
         Ok(()) => what,
         // A case variant may be the text that is there already.
-        Err(StoreError::NotFound(_) | StoreError::Refused(Refusal::NothingToChange)) => {
+        Err(
+            StoreError::NotFound(_)
+            | StoreError::ContentDropped(_)
+            | StoreError::Refused(Refusal::NothingToChange),
+        ) => {
             format!("{what}: nothing to do")
         }
         Err(error) => panic!("device {} {what}: {error}", device.make.number),

@@ -11,7 +11,7 @@ use memtide::clock::Micros;
 use memtide::emulator::Cloudflare;
 use memtide::model::id::MemoryId;
 use rand::{Rng, RngExt as _};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,8 +26,6 @@ const FORGET: &str = "UPDATE memories SET deleted_at = ? WHERE id = ? AND delete
 const ANNOTATE: &str = "UPDATE memories SET metadata_json = ?, updated_at = ?, updated_at_iso = ? WHERE content_hash = ? AND deleted_at IS NULL RETURNING id";
 const ANNOTATE_QUIETLY: &str = "UPDATE memories SET metadata_json = ? WHERE content_hash = ? AND deleted_at IS NULL RETURNING id";
 const UNTAG: &str = "DELETE FROM memory_tags WHERE memory_id = ?";
-const OLD_TOMBSTONES: &str =
-    "SELECT id FROM memories WHERE deleted_at IS NOT NULL AND deleted_at < ? LIMIT 100";
 const PURGE: &str = "DELETE FROM memories WHERE id = ?";
 
 enum Param {
@@ -122,13 +120,11 @@ impl Python {
         let is_sooner = |fault| faults.is_on(fault) && !faults.happened().contains_key(&fault);
         let may_purge = faults.is_on(Fault::Purges) && rng.random_bool(0.2);
         if is_sooner(Fault::Purges) || may_purge {
-            let has_tombstone = account.d1_look(DATABASE, has_tombstone).unwrap();
-            let mut errand = forget(memory, at);
-            if has_tombstone {
-                faults.count(Fault::Purges);
-                errand = purge(memory, at);
-            }
-            return errand;
+            let Some(row) = account.d1_look(DATABASE, tombstone).unwrap() else {
+                return forget(memory, at);
+            };
+            faults.count(Fault::Purges);
+            return purge(memory, row);
         }
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
         if (is_sooner(Fault::OldCopies) || may_upload) && !self.copies.is_empty() {
@@ -190,16 +186,15 @@ impl Python {
     }
 }
 
-fn has_tombstone(conn: &Connection) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT 1 FROM memories WHERE deleted_at IS NOT NULL")?.exists([])
+/// A row that may be purged: its retention is longer than a run, so by then some device has heard.
+fn tombstone(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT m.id FROM memories m JOIN mt_entry e ON e.id = m.content_hash WHERE m.deleted_at IS NOT NULL AND NOT (e.state->>'$.life[1]') ORDER BY m.id LIMIT 1";
+    conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
 }
 
-fn purge(memory: MemoryId, at: f64) -> Errand {
+fn purge(memory: MemoryId, row: i64) -> Errand {
     let mut errand = Errand::new("purges a tombstone".to_owned(), memory);
-    // Its retention is longer than a run.
-    let params = vec![is(at + 86_400.0)];
-    errand.then(0, Task::Sql { text: OLD_TOMBSTONES, params, keep: Keep::FoundRow });
-    errand.then(300, sql(PURGE, vec![Param::Row]));
+    errand.then(0, sql(PURGE, vec![is(row)]));
     errand
 }
 
@@ -216,6 +211,13 @@ impl Errand {
     /// How long until the next request; `None` when there is none.
     pub fn pause(&self) -> Option<Duration> {
         self.tasks.front().map(|(pause, _)| *pause)
+    }
+
+    /// Whether it may be given up here: not where a half of it can't be told from harm that was meant, and
+    /// no device could make it good.
+    pub fn may_end(&self) -> bool {
+        let next = self.tasks.front().map(|(_, task)| task);
+        !matches!(next, Some(Task::Sql { text, .. }) if *text == INSERT || *text == FORGET)
     }
 
     /// Makes the next request. What fails ends the errand, as it does there.

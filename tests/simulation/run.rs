@@ -134,11 +134,13 @@ fn heal_and_drain(world: &mut World) {
             let cursors: Vec<_> = world.locals.iter().map(|local| local.cursor).collect();
             let doing: Vec<_> =
                 world.devices.iter().flatten().map(super::device::Device::progress).collect();
-            let why = format!("owed {owed:?}, cursors {cursors:?}, doing {doing:?}");
+            let aside: Vec<_> = world.locals.iter().map(|local| local.quarantine.clone()).collect();
+            let why =
+                format!("owed {owed:?}, set aside {aside:?}, cursors {cursors:?}, doing {doing:?}");
             return world.break_off("everything_comes_to_rest", why);
         }
     }
-    if world.violation.is_some() || !super::PULLS {
+    if world.violation.is_some() {
         return;
     }
     world.sleep_all();
@@ -155,15 +157,10 @@ fn heal_and_drain(world: &mut World) {
 
 fn is_at_rest(world: &mut World) -> bool {
     let last = world.cloud.feed.values().copied().max().unwrap_or(0);
-    let is_stuck = |local: &super::view::Local, id: &MemoryId| {
-        let of = |product: &str| local.duties.get(&(*id, product.to_owned()));
-        !super::PULLS && of("d1").is_some_and(|duty| duty.state == "conflict")
-    };
     let is_done = |local: &super::view::Local| {
-        local.duties.keys().all(|(id, _)| is_stuck(local, id))
-            && (local.cursor == last || !super::PULLS)
+        local.duties.is_empty() && local.quarantine.is_empty() && local.cursor == last
     };
     !world.has_errands()
-        && world.locals.iter().all(is_done)
+        && world.locals.iter().all(|local| is_done(local))
         && world.devices.iter().flatten().all(|device| !device.is_stepping())
 }

@@ -33,7 +33,7 @@ impl Schedule {
         let mut faults: BTreeSet<Fault> =
             Fault::ALL.into_iter().filter(|_| rng.random_bool(share)).collect();
         if faults.contains(&Fault::Rewound) {
-            if rng.random_bool(0.5) || !super::PULLS {
+            if rng.random_bool(0.5) {
                 faults.remove(&Fault::Rewound);
             } else {
                 faults.retain(|fault| !Fault::OF_A_DEVICE.contains(fault));

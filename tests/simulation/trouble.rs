@@ -8,6 +8,7 @@ use memtide::clock::Micros;
 use memtide::emulator::faults::{Effect, Reply, RetryAfter, Rule};
 use memtide::emulator::product::Product;
 use rand::RngExt as _;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The boundary of an effect, at which a device may die.
@@ -140,11 +141,11 @@ impl World {
         self.faults.count(Fault::Crash);
         self.note(|| format!("* device {device} dies"));
         self.look_at(device);
-        let before = self.locals[device].clone();
+        let before = Rc::clone(&self.locals[device]);
         let dead = self.devices[device].take().expect("it is there");
         self.devices[device] = Some(dead.crash());
         self.arise(device);
-        let after = self.locals[device].clone();
+        let after = Rc::clone(&self.locals[device]);
         self.tell(&Moment::Crashed { device, before: &before, after: &after });
     }
 
@@ -193,7 +194,7 @@ impl World {
 
     fn replaced(&mut self, device: usize) {
         self.look_at(device);
-        let before = self.locals[device].clone();
+        let before = Rc::clone(&self.locals[device]);
         self.tell(&Moment::Replaced { device, before: &before });
     }
 

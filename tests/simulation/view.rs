@@ -45,6 +45,8 @@ pub struct Local {
     pub memories: BTreeMap<MemoryId, Memory>,
     pub duties: BTreeMap<(MemoryId, String), Duty>,
     pub cursor: i64,
+    /// What of the cloud could not be taken, and why.
+    pub quarantine: BTreeMap<String, String>,
     /// Texts that were replaced.
     pub history: BTreeSet<(MemoryId, String)>,
 }
@@ -75,6 +77,11 @@ impl Local {
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             local.history.insert((id(row.get_ref(0)?.as_str()?), row.get(1)?));
+        }
+        let mut statement = conn.prepare_cached("SELECT id, reason FROM quarantine")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            local.quarantine.insert(row.get(0)?, row.get(1)?);
         }
         let mut statement = conn.prepare_cached("SELECT cursor FROM link")?;
         local.cursor = statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);

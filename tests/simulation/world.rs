@@ -22,13 +22,14 @@ use rand_chacha::ChaCha8Rng;
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher as _};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Machines that run the Python service.
 const N_PYTHONS: usize = 3;
-/// The longest time without a look at the outbox, as in the daemon's loop.
-const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// The longest wait between two steps, as in the daemon's loop.
+const WAKE_EVERY: Duration = Duration::from_secs(30);
 /// The pause after a step that moved nothing, as in the daemon's loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,8 +79,8 @@ pub struct World {
     pub account: Arc<Cloudflare>,
     pub network: Network,
     pub devices: Vec<Option<Device>>,
-    pub locals: Vec<Local>,
-    pub cloud: Cloud,
+    pub locals: Vec<Rc<Local>>,
+    pub cloud: Rc<Cloud>,
     pub faults: Faults,
     pub rng: ChaCha8Rng,
     pub periods: Vec<Period>,
@@ -118,8 +119,8 @@ impl World {
             account,
             network: Network::default(),
             devices: Vec::new(),
-            locals: vec![Local::default(); n],
-            cloud: Cloud::default(),
+            locals: vec![Rc::default(); n],
+            cloud: Rc::default(),
             rng,
             periods: Vec::new(),
             armed: None,
@@ -287,7 +288,11 @@ impl World {
     /// Goes on with a device's step as far as it comes.
     pub fn advance(&mut self, device: usize) {
         let outcome = self.device(device).advance();
-        self.look_at(device);
+        let has_moved = self.look_at(device);
+        if has_moved {
+            let soon = self.millis(50..3_000);
+            self.schedule_in(soon, Event::Embed { device });
+        }
         let sent = self.network.take_sent();
         let has_sent = !sent.is_empty();
         for sent in sent {
@@ -297,7 +302,7 @@ impl World {
             match outcome {
                 Ok(step) => {
                     let now = self.device(device).now();
-                    let wait = step.next_at.map_or(LOOK_EVERY, |at| at.since(now).min(LOOK_EVERY));
+                    let wait = step.next_at.map_or(WAKE_EVERY, |at| at.since(now).min(WAKE_EVERY));
                     let moved = step.tally.has_moved();
                     // A loaded machine is late.
                     let late = self.millis(0..2_000);
@@ -320,15 +325,15 @@ impl World {
     fn act(&mut self, device: usize) {
         let is_bad_time = self.periods.iter().any(|one| one.fault == Fault::BucketFails);
         let wants_long = is_bad_time && self.rng.random_bool(0.7);
-        let (n_texts, seen) = (self.schedule.n_texts, self.locals[device].clone());
+        let (n_texts, seen) = (self.schedule.n_texts, Rc::clone(&self.locals[device]));
         let acting = self.devices[device].as_ref().expect("it is there");
         let what = person::act(acting, &seen, n_texts, wants_long, &mut self.rng);
         self.note(|| format!("device {device} {what}"));
         self.stir(what.as_bytes());
         let acting = self.devices[device].as_mut().expect("it is there");
         if let Some(after) = acting.look(&mut self.states) {
-            self.locals[device] = after;
-            let after = self.locals[device].clone();
+            let after = Rc::new(after);
+            self.locals[device] = Rc::clone(&after);
             self.tell(&Moment::Acted { device, before: &seen, after: &after });
             let soon = self.millis(50..5_000);
             self.schedule_in(soon, Event::Embed { device });
@@ -361,7 +366,7 @@ impl World {
         }
         let Some((_, mut errand)) = self.errands.remove(&number) else { return };
         // The process may be killed, or its network fail, between any two requests.
-        if self.rng.random_range(0..25) == 0 {
+        if errand.may_end() && self.rng.random_range(0..25) == 0 {
             self.note(|| format!("python gives up ({number})"));
             return;
         }
@@ -384,19 +389,20 @@ impl World {
         !self.errands.is_empty()
     }
 
-    /// Tells the properties what a device has done, if it has done anything.
-    pub fn look_at(&mut self, device: usize) {
+    /// Tells the properties what a device has done. Returns whether it has done anything.
+    pub fn look_at(&mut self, device: usize) -> bool {
         let looking = self.devices[device].as_mut().expect("it is there");
-        let Some(after) = looking.look(&mut self.states) else { return };
-        let before = std::mem::replace(&mut self.locals[device], after);
-        let after = self.locals[device].clone();
+        let Some(after) = looking.look(&mut self.states) else { return false };
+        let after = Rc::new(after);
+        let before = std::mem::replace(&mut self.locals[device], Rc::clone(&after));
         self.tell(&Moment::Moved { device, before: &before, after: &after });
+        true
     }
 
     /// The database of a device that has just started, of which nobody is told.
-    pub fn fresh_look(&mut self, device: usize) -> Local {
+    pub fn fresh_look(&mut self, device: usize) -> Rc<Local> {
         let looking = self.devices[device].as_mut().expect("it is there");
-        looking.look(&mut self.states).expect("it wasn't looked at before")
+        Rc::new(looking.look(&mut self.states).expect("it wasn't looked at before"))
     }
 
     /// The same for the cloud. With `is_sure`, also if no table has changed.
@@ -416,8 +422,8 @@ impl World {
                 cloud.bodies.insert(key.clone(), String::from_utf8(body.to_vec()).unwrap());
             }
         }
-        let before = std::mem::replace(&mut self.cloud, cloud);
-        let after = self.cloud.clone();
+        let after = Rc::new(cloud);
+        let before = std::mem::replace(&mut self.cloud, Rc::clone(&after));
         self.tell(&Moment::CloudMoved { before: &before, after: &after });
     }
 

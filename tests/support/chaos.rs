@@ -9,6 +9,9 @@
     reason = "a proxy that can't do its work fails the test"
 )]
 
+#[path = "chaos/wire.rs"]
+pub mod wire;
+
 use memtide::clock::{Clock as _, Micros, SystemClock};
 use memtide::emulator::product::Product;
 use rand::{RngExt as _, SeedableRng as _};
@@ -19,12 +22,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc as blocking};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::io::{
-    AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc, oneshot};
+use wire::{Message, Told, read};
 
 /// What goes wrong with one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,15 +98,6 @@ pub struct Passage {
     pub told: Option<Told>,
 }
 
-/// A `Retry-After`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
-    /// No request may come before this instant.
-    pub until: Micros,
-    /// To no product of the account.
-    pub every_product: bool,
-}
-
 /// How long anything here is waited for before the test is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -130,6 +123,8 @@ type Bell = Box<dyn FnOnce() + Send>;
 struct State {
     rng: ChaCha8Rng,
     faults: Vec<Fault>,
+    bag: Vec<Fault>,
+    /// 0 while nothing fails.
     one_in: u32,
     life: usize,
     unauthorized_left: u64,
@@ -150,7 +145,8 @@ impl Chaos {
         let state = State {
             rng: ChaCha8Rng::seed_from_u64(seed),
             faults: Vec::new(),
-            one_in: 1,
+            bag: Vec::new(),
+            one_in: 0,
             life: 0,
             unauthorized_left: 0,
             is_closed: false,
@@ -192,17 +188,21 @@ impl Chaos {
         format!("http://127.0.0.1:{}/client/v4", self.port)
     }
 
-    /// From now on one in `one_in` requests meets one of these faults.
+    /// From now on one in `one_in` requests meets one of these faults; what is named twice comes twice as
+    /// often.
     pub fn unleash(&self, faults: &[Fault], one_in: u32) {
         let mut state = self.shared.lock();
-        state.faults = faults.to_vec();
+        if state.faults != faults {
+            state.faults = faults.to_vec();
+            state.bag.clear();
+        }
         state.one_in = one_in;
     }
 
     /// From now on nothing fails; a request that is held fails now.
     pub fn heal(&self) {
         let mut state = self.shared.lock();
-        state.faults.clear();
+        state.one_in = 0;
         state.unauthorized_left = 0;
         state.holds = false;
         drop(state);
@@ -296,6 +296,18 @@ impl Drop for Open {
     }
 }
 
+impl State {
+    /// Takes a fault out of the bag. It holds each as often as it was named, and is filled again only when
+    /// it is empty: so none of them stays away for long.
+    fn draw(&mut self) -> Option<Fault> {
+        if self.bag.is_empty() {
+            self.bag.clone_from(&self.faults);
+        }
+        let n_left = self.bag.len();
+        (n_left > 0).then(|| self.bag.swap_remove(self.rng.random_range(0..n_left)))
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -309,20 +321,19 @@ impl Shared {
     /// Writes a request down and draws what becomes of it, and a number that says how.
     fn meet(&self, product: Product) -> (Option<Fault>, u64, Option<Told>) {
         let mut state = self.lock();
-        let (one_in, n_kinds) = (state.one_in, state.faults.len());
-        let is_hit = state.rng.random_range(0..one_in) == 0;
-        let drawn = state.rng.random_range(0..n_kinds.max(1));
+        let one_in = state.one_in;
+        let is_hit = one_in > 0 && state.rng.random_range(0..one_in) == 0;
         let dice: u64 = state.rng.random();
-        let mut fault = state.faults.get(drawn).copied().filter(|_| is_hit);
-        if state.unauthorized_left > 0 {
+        let fault = if state.is_closed {
+            Some(Fault::Refuse)
+        } else if state.unauthorized_left > 0 {
             state.unauthorized_left -= 1;
-            fault = Some(Fault::Unauthorized);
-        } else if fault == Some(Fault::Unauthorized) {
-            state.unauthorized_left = dice % 3;
-        }
-        if state.is_closed {
-            fault = Some(Fault::Refuse);
-        }
+            Some(Fault::Unauthorized)
+        } else {
+            let drawn = is_hit.then(|| state.draw()).flatten();
+            state.unauthorized_left = if drawn == Some(Fault::Unauthorized) { dice % 3 } else { 0 };
+            drawn
+        };
         state.is_closed |= fault == Some(Fault::Refuse);
         let at = SystemClock.now();
         let told = (fault == Some(Fault::Throttle)).then(|| Told::new(at, product, dice));
@@ -352,32 +363,6 @@ impl Shared {
         stream.write_all(&request.bytes).await?;
         let answer = read(&mut BufReader::new(stream)).await?;
         answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-    }
-}
-
-impl Told {
-    fn new(at: Micros, product: Product, dice: u64) -> Self {
-        let after = Duration::from_secs(1 + dice % 2);
-        let until = at.plus(after);
-        // A date has whole seconds.
-        let until = if is_date(dice) { Micros((until.0 / SECOND + 1) * SECOND) } else { until };
-        Self { until, every_product: dice & 8 != 0 || code_of(product).is_none() }
-    }
-}
-
-const SECOND: i64 = 1_000_000;
-
-fn is_date(dice: u64) -> bool {
-    dice & 4 != 0
-}
-
-/// The code with which a product alone says that it is asked too often.
-fn code_of(product: Product) -> Option<u32> {
-    match product {
-        Product::D1 => Some(7429),
-        Product::Vectorize => Some(40041),
-        Product::R2 => Some(10058),
-        _ => None,
     }
 }
 
@@ -451,19 +436,21 @@ impl Line {
         match fault {
             Some(Fault::Cut) => return gone(),
             Some(Fault::Refuse) => {
-                // The receiver lives as long as this task.
-                shared.closing.send(short).ok();
+                // Long enough that the next connection finds it closed. The receiver lives as long as this.
+                shared.closing.send(Duration::from_millis(100 + dice % 200)).ok();
                 return gone();
             }
             Some(Fault::Unauthorized) => {
-                return self.answer(&own_answer("401 Unauthorized", "", &refusal(10000))).await;
+                return self.answer(&wire::unauthorized()).await;
             }
             Some(Fault::Throttle) => {
-                return self.answer(&throttled(product, dice, told.expect("told when"))).await;
+                return self
+                    .answer(&wire::throttled(product, dice, told.expect("told when")))
+                    .await;
             }
             Some(Fault::Delay) => SystemClock.sleep(short).await,
             Some(Fault::NoJson | Fault::ServerError) if dice & 1 == 0 => {
-                return self.answer(&nonsense(fault, dice)).await;
+                return self.answer(&wire::nonsense(fault, dice)).await;
             }
             _ => {}
         }
@@ -475,7 +462,7 @@ impl Line {
         match fault {
             Some(Fault::LoseAnswer) => return gone(),
             Some(Fault::NoJson | Fault::ServerError) => {
-                return self.answer(&nonsense(fault, dice)).await;
+                return self.answer(&wire::nonsense(fault, dice)).await;
             }
             Some(Fault::HalfAnswer) => {
                 let (head, body) = answer.bytes.split_at(answer.n_head);
@@ -511,77 +498,4 @@ impl Line {
     async fn answer(&mut self, answer: &Message) -> io::Result<()> {
         self.write.write_all(&answer.bytes).await
     }
-}
-
-/// A request or an answer as it is on the wire.
-struct Message {
-    bytes: Vec<u8>,
-    n_head: usize,
-}
-
-impl Message {
-    fn product(&self) -> Product {
-        let head = String::from_utf8_lossy(&self.bytes[..self.n_head]);
-        let path = head.split(' ').nth(1).unwrap_or_default();
-        Product::of_path(path.split('?').next().unwrap_or_default())
-    }
-}
-
-/// Reads one message; `None` at the end.
-async fn read(from: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<Message>> {
-    let (mut bytes, mut length) = (Vec::new(), 0);
-    loop {
-        let start = bytes.len();
-        if from.read_until(b'\n', &mut bytes).await? == 0 {
-            return Ok(None);
-        }
-        let line = String::from_utf8_lossy(&bytes[start..]).to_ascii_lowercase();
-        assert!(!line.starts_with("transfer-encoding"), "a body without a length: {line}");
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().expect("a length");
-        }
-        if line.trim_end().is_empty() {
-            break;
-        }
-    }
-    let n_head = bytes.len();
-    bytes.resize(n_head + length, 0);
-    from.read_exact(&mut bytes[n_head..]).await?;
-    Ok(Some(Message { bytes, n_head }))
-}
-
-fn own_answer(status: &str, headers: &str, body: &str) -> Message {
-    let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n", body.len());
-    Message { n_head: head.len(), bytes: format!("{head}{body}").into_bytes() }
-}
-
-fn refusal(code: u32) -> String {
-    format!(
-        r#"{{"result":null,"success":false,"errors":[{{"code":{code},"message":"no"}}],"messages":[]}}"#
-    )
-}
-
-fn throttled(product: Product, dice: u64, told: Told) -> Message {
-    let code = code_of(product).filter(|_| !told.every_product).unwrap_or(971);
-    let after = if is_date(dice) {
-        let date = jiff::Timestamp::from_microsecond(told.until.0).expect("an instant");
-        jiff::fmt::rfc2822::DateTimePrinter::new()
-            .timestamp_to_rfc9110_string(&date)
-            .expect("a date")
-    } else {
-        (1 + dice % 2).to_string()
-    };
-    let headers = format!("retry-after: {after}\r\n");
-    own_answer("429 Too Many Requests", &headers, &refusal(code))
-}
-
-fn nonsense(fault: Option<Fault>, dice: u64) -> Message {
-    if fault == Some(Fault::NoJson) {
-        return own_answer("200 OK", "content-type: application/json\r\n", "Welcome to the hotel");
-    }
-    let status =
-        ["500 Internal Server Error", "502 Bad Gateway", "503 Service Unavailable", "520 "];
-    let status = status[usize::try_from(dice / 2 % 4).unwrap()];
-    let page = "<!DOCTYPE html><html><body>Sorry</body></html>";
-    own_answer(status, "content-type: text/html\r\n", page)
 }

@@ -22,8 +22,13 @@ pub(super) struct Laptop {
 }
 
 impl Laptop {
-    pub(super) fn new(session: &Session, folder: &Path, cloud: &Running) -> Result<Self, Failure> {
-        let data_dir = folder.join("laptop");
+    pub(super) fn new(
+        session: &Session,
+        folder: &Path,
+        name: &str,
+        cloud: &Running,
+    ) -> Result<Self, Failure> {
+        let data_dir = folder.join(name);
         let mut laptop = Self {
             data_dir,
             model_dir: session.paths.model_dir.clone(),

@@ -1,8 +1,9 @@
-//! `memtide demo`: the whole story on one laptop and an emulated cloud, each step done by real processes
+//! `memtide demo`: the whole story on two laptops and an emulated cloud, each step done by real processes
 //! over real sockets, and each step checked.
 
 mod laptop;
 mod story;
+mod two_laptops;
 
 use super::failure::Failure;
 use super::session::Session;

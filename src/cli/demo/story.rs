@@ -4,6 +4,7 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::super::session::Session;
 use super::laptop::Laptop;
+use super::two_laptops;
 use crate::api::client::{Client, ClientError};
 use crate::api::status::StatusJson;
 use crate::api::wire::{
@@ -18,7 +19,7 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const TEXTS: [&str; 5] = [
+pub(super) const TEXTS: [&str; 5] = [
     "We deploy with blue-green releases so that a bad build can be rolled back at once",
     "Ann prefers tabs over spaces in Python files",
     "The staging database is restored from production every Sunday night",
@@ -30,7 +31,7 @@ const TAG: &str = "demo";
 /// Stores before the daemon is killed, at least.
 const STORES_BEFORE_KILL: usize = 60;
 
-fn chapter(title: &str) -> Result<(), Failure> {
+pub(super) fn chapter(title: &str) -> Result<(), Failure> {
     output::line(&format!("\n{title}"))
 }
 
@@ -39,28 +40,31 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks until the story gives up: a minute.
 const LOOKS: u32 = 1200;
 
-struct Story<'a> {
-    session: &'a Session,
-    cloud: &'a Running,
+pub(super) struct Story<'a> {
+    pub(super) session: &'a Session,
+    pub(super) cloud: &'a Running,
     n_checks: usize,
 }
 
 /// Tells it. Returns how many checks held.
 pub(super) fn tell(session: &Session, folder: &Path, cloud: &Running) -> Result<usize, Failure> {
     let mut story = Story { session, cloud, n_checks: 0 };
-    let mut laptop = Laptop::new(session, folder, cloud)?;
+    let mut laptop = Laptop::new(session, folder, "first", cloud)?;
     let mut acknowledged = story.store_and_find(&laptop)?;
     let database = story.link(&laptop)?;
     story.cut_the_network(&laptop, &mut acknowledged)?;
     story.kill_while_writing(&mut laptop, &mut acknowledged)?;
     story.reconnect(&laptop, &database, &acknowledged)?;
     story.delete(&laptop, &database, &acknowledged)?;
+    let second = Laptop::new(session, folder, "second", cloud)?;
+    two_laptops::tell(&mut story, &database, &laptop, &second)?;
     laptop.run(&["down"])?;
+    second.run(&["down"])?;
     Ok(story.n_checks)
 }
 
 impl Story<'_> {
-    fn check(&mut self, what: &str, holds: bool) -> Result<(), Failure> {
+    pub(super) fn check(&mut self, what: &str, holds: bool) -> Result<(), Failure> {
         if !holds {
             return Err(Failure::new(format!("a check of the demo doesn't hold: {what}")));
         }
@@ -68,7 +72,7 @@ impl Story<'_> {
         output::line(&format!("  ok  {what}"))
     }
 
-    fn store(&self, client: &Client, content: &str) -> Result<String, Failure> {
+    pub(super) fn store(&self, client: &Client, content: &str) -> Result<String, Failure> {
         let request = StoreRequest {
             content: content.to_owned(),
             tags: vec![TAG.to_owned()],
@@ -78,14 +82,14 @@ impl Story<'_> {
         Ok(answer.id)
     }
 
-    fn best(&self, client: &Client, query: &str) -> Result<Option<String>, Failure> {
+    pub(super) fn best(&self, client: &Client, query: &str) -> Result<Option<String>, Failure> {
         let request = SearchRequest { query: query.to_owned(), ..SearchRequest::default() };
         let answer: SearchAnswer = self.session.block_on(client.post("/v1/search", &request))?;
         Ok(answer.hits.first().map(|hit| hit.memory.content.clone()))
     }
 
     /// Waits until every memory has its vector; a killed daemon loads its model anew.
-    fn wait_for_vectors(&self, client: &Client) -> Result<(), Failure> {
+    pub(super) fn wait_for_vectors(&self, client: &Client) -> Result<(), Failure> {
         for _ in 0..LOOKS {
             let status = self.status(client)?;
             if status.embedder.state == "ready" && status.store.unembedded == 0 {
@@ -96,12 +100,12 @@ impl Story<'_> {
         Err(Failure::new("the model doesn't load"))
     }
 
-    fn status(&self, client: &Client) -> Result<StatusJson, Failure> {
+    pub(super) fn status(&self, client: &Client) -> Result<StatusJson, Failure> {
         Ok(self.session.block_on(client.get("/v1/status"))?)
     }
 
     /// A column of text from the emulated database, as the Python service would read it.
-    fn column(&self, database: &str, sql: &str) -> Result<Vec<String>, Failure> {
+    pub(super) fn column(&self, database: &str, sql: &str) -> Result<Vec<String>, Failure> {
         let rows = self.cloud.core().d1_rows(database, sql).map_err(Failure::new)?;
         let text = |value| match value {
             Sql::Text(text) => Some(text),
@@ -110,7 +114,11 @@ impl Story<'_> {
         Ok(rows.into_iter().flat_map(BTreeMap::into_values).filter_map(text).collect())
     }
 
-    fn ids_in_cloud(&self, database: &str, condition: &str) -> Result<Vec<String>, Failure> {
+    pub(super) fn ids_in_cloud(
+        &self,
+        database: &str,
+        condition: &str,
+    ) -> Result<Vec<String>, Failure> {
         self.column(database, &format!("SELECT content_hash FROM memories WHERE {condition}"))
     }
 

@@ -44,10 +44,22 @@ struct Visible {
 
 /// A change that takes its time to become visible.
 pub(super) enum Change {
-    Put { vectors: Vec<Stored>, replace: bool },
-    Delete { ids: Vec<String> },
-    AddFilter { property: String, kind: String },
-    DropFilter { property: String },
+    Put {
+        vectors: Vec<Stored>,
+        replace: bool,
+    },
+    Delete {
+        ids: Vec<String>,
+    },
+    AddFilter {
+        property: String,
+        kind: String,
+    },
+    DropFilter {
+        property: String,
+    },
+    /// A change that was accepted and got lost.
+    Dropped,
 }
 
 struct Mutation {
@@ -140,6 +152,7 @@ impl Index {
             Change::DropFilter { property } => {
                 self.filters.remove(&property);
             }
+            Change::Dropped => {}
         }
     }
 

@@ -38,6 +38,15 @@ pub(super) struct Indexes {
     list: Vec<Index>,
     /// Names of deleted indexes: they stay taken.
     retired: BTreeSet<String>,
+    /// Whether changes are dropped once they are accepted.
+    is_dropping: bool,
+}
+
+/// How accepted changes are processed.
+#[derive(Clone, Copy)]
+struct Pace {
+    delay: Duration,
+    is_dropping: bool,
 }
 
 #[derive(Deserialize)]
@@ -69,7 +78,12 @@ struct Property {
 
 impl Indexes {
     pub(super) fn new(delay: Duration, limits: Limits) -> Self {
-        Self { delay, limits, list: Vec::new(), retired: BTreeSet::new() }
+        Self { delay, limits, list: Vec::new(), retired: BTreeSet::new(), is_dropping: false }
+    }
+
+    /// Drops the changes that come from now on, or no longer.
+    pub(super) fn drop_changes(&mut self, is_dropping: bool) {
+        self.is_dropping = is_dropping;
     }
 
     /// The index of this name, with everything processed that is due at `now`.
@@ -97,7 +111,7 @@ impl Indexes {
     ) -> Result<Response<Bytes>, Failure> {
         let reads = *call.method == Method::GET || matches!(rest, [_, "query" | "get_by_ids"]);
         call.need(if reads { Permission::VectorizeRead } else { Permission::VectorizeWrite })?;
-        let delay = self.delay;
+        let pace = Pace { delay: self.delay, is_dropping: self.is_dropping };
         let named = |indexes: &mut Self, name: &str| -> Result<(), Failure> {
             indexes.find(name, call.now).map(|_| ()).ok_or_else(|| {
                 let text = format!("vectorize.index.not_found - Index name \"{name}\"");
@@ -121,7 +135,7 @@ impl Indexes {
                     return Ok(envelope::success(Value::Null));
                 }
                 let Some(index) = self.find(name, call.now) else { return Err(call.no_route()) };
-                index.act(call, action, delay, chance).map(envelope::success)
+                index.act(call, action, pace, chance).map(envelope::success)
             }
             _ => Err(call.no_method()),
         }
@@ -168,12 +182,13 @@ impl Index {
         &mut self,
         call: &Call<'_>,
         action: &[&str],
-        delay: Duration,
+        pace: Pace,
         chance: &mut Chance,
     ) -> Result<Value, Failure> {
         let mut accept = |index: &mut Self, change: Change| {
             let id = chance.uuid();
-            index.accept(id.clone(), change, call.now, delay);
+            let change = if pace.is_dropping { Change::Dropped } else { change };
+            index.accept(id.clone(), change, call.now, pace.delay);
             json!({"mutationId": id})
         };
         match (call.method.as_str(), action) {

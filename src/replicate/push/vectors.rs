@@ -1,6 +1,7 @@
 //! Vectors into the index, and those of dead and replaced memories out of it.
 //!
-//! A duty is settled when the index has accepted the change; that it can be found comes later. Vectors
+//! A duty is settled when the index has accepted the change; that it can be found comes later, and until
+//! it has been seen there the change counts as unconfirmed. Vectors
 //! come from the store where the index lives in the local space, else from Workers AI.
 
 use super::super::outgoing::{ai_text, is_findable, stored_vector, vector_row};
@@ -17,10 +18,11 @@ use crate::remote::ai::{self, TEXTS_MAX};
 use crate::remote::budget::Lane;
 use crate::remote::error::{Disposition, Pause, Product as Remote, RemoteError};
 use crate::remote::vector_row::{BATCH_MAX, VectorRow};
-use crate::remote::vectorize::{DELETE_MAX, Vectorize};
+use crate::remote::vectorize::{DELETE_MAX, Mutation, Vectorize};
 use crate::store::Read;
 use crate::store::error::StoreError;
 use crate::store::outbox::{self, Duty, Outgoing, Product};
+use crate::store::unconfirmed::Accepted;
 use crate::store::vector;
 
 /// Sends one batch of vectors and one of deletions.
@@ -256,11 +258,16 @@ async fn send(
             return Ok(false);
         }
         match change(index, &part).await {
-            Ok(taken) => {
+            Ok((taken, accepted)) => {
                 session.gates.succeeded(Remote::Vectorize, session.now());
                 // What one request doesn't take stays due.
                 let done = part.iter().take(taken).map(|one| {
-                    let fate = Fate::Settled { seq: None, r2_key: None };
+                    let row = one.row.as_ref();
+                    let rev = row.map(|row| row.metadata.as_ref().map(|m| m.rev.clone()));
+                    let fate = Fate::Accepted {
+                        rev: rev.map(Option::unwrap_or_default),
+                        by: accepted.clone(),
+                    };
                     Record::new(Product::Vectorize, one.id, &one.duty, fate)
                 });
                 commit(session, done.collect(), None, tally).await?;
@@ -282,12 +289,14 @@ async fn send(
     Ok(true)
 }
 
-async fn change(index: &Vectorize, part: &[Change]) -> Result<usize, RemoteError> {
+async fn change(index: &Vectorize, part: &[Change]) -> Result<(usize, Accepted), RemoteError> {
+    let accepted = |mutation: Mutation| Accepted { at: mutation.at, mutation: mutation.id };
     let rows: Vec<VectorRow> = part.iter().filter_map(|one| one.row.clone()).collect();
     if rows.is_empty() {
         let ids: Vec<String> = part.iter().map(|one| one.id.to_string()).collect();
-        index.delete(&ids).await?;
-        return Ok(part.len());
+        let last = index.delete(&ids).await?;
+        return Ok((part.len(), last.map(accepted).unwrap_or_default()));
     }
-    Ok(index.upsert(&rows).await?.0)
+    let (taken, mutation) = index.upsert(&rows).await?;
+    Ok((taken, accepted(mutation)))
 }

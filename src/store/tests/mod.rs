@@ -1,5 +1,6 @@
 //! What the store promises, on real files.
 
+mod audit;
 mod duties;
 mod transfer;
 

@@ -3,8 +3,9 @@
 
 use super::super::view::{Cloud, Local, Memory, Row};
 use super::{End, Moment, Property, View};
-use memtide::model::id::MemoryId;
+use memtide::model::id::{BodyHash, MemoryId};
 use serde_json::{Map, Value};
+use std::rc::Rc;
 
 pub struct DevicesConvergeWhenQuiet;
 
@@ -18,6 +19,9 @@ impl Property for DevicesConvergeWhenQuiet {
             Moment::CloudMoved { .. } => {
                 view.cloud.oddities.first().map_or(Ok(()), |odd| Err(odd.clone()))
             }
+            Moment::Acted { device, before, after } | Moment::Moved { device, before, after } => {
+                texts_are_whole(before, after).map_err(|why| format!("device {device}: {why}"))
+            }
             _ => Ok(()),
         }
     }
@@ -30,6 +34,20 @@ impl Property for DevicesConvergeWhenQuiet {
         }
         same_as_cloud(first, cloud)
     }
+}
+
+/// A living memory has the text that its state names.
+fn texts_are_whole(before: &Local, after: &Local) -> Result<(), String> {
+    for (id, memory) in after.memories.iter().filter(|(_, memory)| memory.state.is_alive()) {
+        let is_known = before.memories.get(id).is_some_and(|had| {
+            Rc::ptr_eq(&had.state, &memory.state) && had.content == memory.content
+        });
+        let body = memory.content.as_deref().map(BodyHash::of);
+        if !is_known && body != Some(memory.state.text.value) {
+            return Err(format!("{id} reads {:?}, which is not its text", memory.content));
+        }
+    }
+    Ok(())
 }
 
 fn same_states(one: &Local, other: &Local) -> Result<(), String> {

@@ -1,4 +1,4 @@
-//! I5: the cursor moves forward only, and only with everything up to it. It may go back to the beginning
+//! I5: the cursor moves forward only, and only with everything up to it, taken or visibly set aside. It may go back to the beginning
 //! when the cloud was put back.
 
 use super::super::view::includes;
@@ -42,7 +42,8 @@ impl Property for CursorNeverSkips {
                 for (id, seq) in view.cloud.feed.iter().filter(|(_, seq)| passed.contains(seq)) {
                     let Some(entry) = view.cloud.entries.get(id) else { continue };
                     let held = after.memories.get(id).map(|memory| &memory.state);
-                    if !held.is_some_and(|held| includes(held, entry)) {
+                    let is_set_aside = after.quarantine.contains_key(&id.to_string());
+                    if !is_set_aside && !held.is_some_and(|held| includes(held, entry)) {
                         return Err(format!(
                             "device {device} passed {seq} without {id}: {held:?} lacks {entry:?}"
                         ));

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
 pub struct ForgottenStaysForgotten {
-    /// Deletions of people.
-    deleted: BTreeMap<MemoryId, BTreeSet<Stamp>>,
+    /// Deletions of people, with the device.
+    deleted: BTreeMap<MemoryId, BTreeSet<(Stamp, usize)>>,
     /// What people stored.
     stored: BTreeMap<MemoryId, BTreeSet<Stamp>>,
     /// Milliseconds that rows of the Python service claim as their creation.
@@ -19,7 +19,7 @@ pub struct ForgottenStaysForgotten {
 impl ForgottenStaysForgotten {
     fn may_live(&self, memory: &MemoryId, life: Stamp) -> Result<(), String> {
         let deletions = self.deleted.get(memory).into_iter().flatten();
-        let Some(last) = deletions.max() else { return Ok(()) };
+        let Some((last, _)) = deletions.max() else { return Ok(()) };
         let is_stored =
             self.stored.get(memory).is_some_and(|all| all.contains(&life) && life > *last);
         let is_claimed = life.device == DeviceId(0)
@@ -39,13 +39,22 @@ impl Property for ForgottenStaysForgotten {
 
     fn see(&mut self, moment: &Moment<'_>, _: &View<'_>) -> Result<(), String> {
         match moment {
-            Moment::Acted { before, after, .. } => {
+            Moment::Acted { device, before, after } => {
                 for (id, memory) in &after.memories {
                     let life = &memory.state.life;
                     if before.memories.get(id).is_none_or(|had| had.state.life != *life) {
-                        let of = if life.value { &mut self.stored } else { &mut self.deleted };
-                        of.entry(*id).or_default().insert(life.stamp);
+                        if life.value {
+                            self.stored.entry(*id).or_default().insert(life.stamp);
+                        } else {
+                            self.deleted.entry(*id).or_default().insert((life.stamp, *device));
+                        }
                     }
+                }
+                Ok(())
+            }
+            Moment::Replaced { device, before } => {
+                for (id, deletions) in &mut self.deleted {
+                    deletions.retain(|(_, who)| who != device || !before.is_unsynced(id));
                 }
                 Ok(())
             }
@@ -59,7 +68,7 @@ impl Property for ForgottenStaysForgotten {
     }
 
     fn end(&mut self, end: &End<'_>) -> Result<(), String> {
-        let alive = |local: &super::Local| -> Vec<(MemoryId, Stamp)> {
+        let alive = |local: &std::rc::Rc<super::Local>| -> Vec<(MemoryId, Stamp)> {
             let all = local.memories.iter().filter(|(_, one)| one.state.is_alive());
             all.map(|(id, one)| (*id, one.state.life.stamp)).collect()
         };

@@ -16,6 +16,7 @@ use super::view::{Cloud, Local};
 use memtide::clock::Micros;
 use memtide::emulator::product::Product;
 use memtide::model::id::MemoryId;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Something that just happened.
@@ -48,7 +49,7 @@ pub enum Moment<'a> {
 /// The world as everybody sees it.
 pub struct View<'a> {
     pub now: Micros,
-    pub devices: &'a [Local],
+    pub devices: &'a [Rc<Local>],
     pub cloud: &'a Cloud,
 }
 

@@ -1,0 +1,142 @@
+//! A cut after each of the first 2,000 changes of the disk that an operation makes.
+
+use crate::course::{Course, Verdict};
+use crate::disk::{Disk, Image};
+use crate::laptop::{FILE, Laptop, clock, draft, records, tag, template};
+use crate::ledger::Ledger;
+use crate::sound;
+use crate::work::Job;
+use memtide::model::id::MemoryId;
+use memtide::store::memory;
+use memtide::store::outbox::Product;
+
+const CUTS: usize = 2000;
+/// Of so many cuts one is followed by a check of the whole file.
+const THOROUGH: usize = 40;
+
+fn text(n: usize) -> String {
+    format!("Step number{n} {}", "of a long way ".repeat(n % 50))
+}
+
+fn store(n: usize) -> Job {
+    Job::Store { text: text(n), tags: vec![tag(n), tag(n + 1)] }
+}
+
+/// A disk on which `jobs` were done.
+fn prepared(jobs: impl Iterator<Item = Job>) -> (Image, Ledger) {
+    let disk = Disk::from_image(template(), 1);
+    let laptop = Laptop::open(&disk, &clock()).unwrap();
+    let mut ledger = Ledger::default();
+    for job in jobs {
+        job.run(&laptop).unwrap();
+        job.apply(&mut ledger);
+    }
+    laptop.stop();
+    (disk.image(), ledger)
+}
+
+/// Does one job after the other until there are enough changes, and cuts after each of them.
+fn cut_everywhere(before: (Image, Ledger), mut next: impl FnMut(&Ledger, usize) -> Job) {
+    let (image, mut ledger) = before;
+    let (disk, clock) = (Disk::from_image(&image, 1), clock());
+    let mut course = Course::begin(&disk);
+    let laptop = Laptop::open(&disk, &clock).unwrap();
+    course.keep(&laptop, &ledger);
+    for n in 0.. {
+        if course.now() >= CUTS {
+            break;
+        }
+        let job = next(&ledger, n);
+        job.run(&laptop).unwrap();
+        job.apply(&mut ledger);
+        ledger.note_counters(&laptop);
+        course.keep(&laptop, &ledger);
+    }
+    let mut past = course.end();
+    disk.kill();
+    drop(laptop);
+    let mut n_running = 0;
+    for n in 0..CUTS {
+        let image = past.cut(n, n as u64);
+        match past.judge(n, &image, &clock, n % THOROUGH == 0) {
+            Verdict::Whole { with_running, .. } => n_running += u32::from(with_running),
+            wrong => panic!("after {n} changes: {wrong}"),
+        }
+    }
+    assert!(past.n_acknowledged(CUTS) > 5, "{}", past.n_acknowledged(CUTS));
+    assert!(n_running > 5, "no cut hit the end of a commit");
+}
+
+#[test]
+fn a_cut_at_any_step_of_storing_is_whole() {
+    cut_everywhere(prepared((0..20).map(store)), |_, n| store(100 + n));
+}
+
+#[test]
+fn a_cut_at_any_step_of_deleting_is_whole() {
+    let delete = |ledger: &Ledger, _| {
+        let alive: Vec<MemoryId> = ledger.ids(|known| known.is_alive);
+        Job::Delete { id: alive[alive.len() / 2] }
+    };
+    let jobs = (0..200).map(store).chain((0..10).map(|_| Job::Embed { limit: 15 }));
+    cut_everywhere(prepared(jobs), delete);
+}
+
+#[test]
+fn a_cut_at_any_step_of_pulling_is_whole() {
+    let jobs = (0..20).map(store).chain([Job::Link]);
+    cut_everywhere(prepared(jobs), |ledger, n| {
+        let pages: Vec<_> = records().chunks(12).collect();
+        Job::pull(pages[n % pages.len()], ledger, n % 3 == 0)
+    });
+}
+
+#[test]
+fn a_cut_at_any_step_of_the_backfill_is_whole() {
+    let jobs = (0..150).map(store).chain((0..5).map(|_| Job::Embed { limit: 20 }));
+    cut_everywhere(prepared(jobs), |_, n| match n % 20 {
+        0 => Job::Link,
+        18 => Job::Unlink,
+        n if n % 5 == 4 => Job::Settle { product: Product::Vectorize, limit: 10 },
+        n if n % 5 == 3 => Job::SetBack { product: Product::D1 },
+        _ => Job::Settle { product: Product::D1, limit: 10 },
+    });
+}
+
+#[test]
+fn a_cut_at_any_step_of_making_the_schema_leaves_a_store_that_opens() {
+    let (disk, clock) = (Disk::new(1), clock());
+    disk.record();
+    drop(Laptop::open(&disk, &clock).unwrap());
+    let recording = disk.recording().unwrap();
+    let (mut n_cuts, mut n_absent) = (0, 0);
+    for round in 0.. {
+        if n_cuts >= CUTS {
+            break;
+        }
+        let mut recording = recording.clone();
+        for n in 0..=recording.len() {
+            let image = recording.cut_after(n, (round * 10_000 + n) as u64);
+            n_absent += usize::from(!image.sizes().iter().any(|(name, _)| *name == FILE));
+            assert_opens(&image, n);
+            n_cuts += 1;
+        }
+    }
+    assert!(n_absent > 0 && recording.len() > 100, "{n_absent} of {}", recording.len());
+}
+
+fn assert_opens(image: &Image, n: usize) {
+    let clock = clock();
+    let laptop = Laptop::open(&Disk::from_image(image, 1), &clock)
+        .unwrap_or_else(|error| panic!("after {n} changes: {error}"));
+    let job = store(1);
+    let mut ledger = Ledger::default();
+    job.run(&laptop).unwrap();
+    job.apply(&mut ledger);
+    assert_eq!(ledger.difference(&laptop).unwrap(), None, "after {n} changes");
+    if n.is_multiple_of(THOROUGH) {
+        assert_eq!(sound::damage(&laptop), None, "after {n} changes");
+    }
+    let again = draft(&text(1), &[]);
+    assert!(!laptop.write(move |write| memory::store(write, &again)).unwrap().created);
+}
