@@ -329,7 +329,8 @@ fn quarantine(write: &Write<'_>, one: &Quarantined) -> Result<(), StoreError> {
         .conn
         .prepare_cached(
             "INSERT INTO quarantine(id, seq, reason, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT(id) DO UPDATE SET seq = excluded.seq, reason = excluded.reason",
+             ON CONFLICT(id) DO UPDATE SET seq = excluded.seq, reason = excluded.reason,
+               at = excluded.at",
         )?
         .execute((&one.key, one.seq, &one.reason, write.now().0))?;
     Ok(())
@@ -359,7 +360,7 @@ pub fn is_empty(write: &mut Write<'_>, id: &MemoryId, seq: i64) -> Result<(), St
     release(write, &id.to_string())
 }
 
-/// What is set aside, the oldest first, and how many there are in all.
+/// What is set aside, that which was looked at longest ago first, and how many there are in all.
 ///
 /// # Errors
 /// The database refused.
@@ -398,7 +399,8 @@ pub fn refetch(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreError
 /// The database refused.
 pub fn to_refetch(read: &Read<'_>, limit: usize) -> Result<Vec<MemoryId>, StoreError> {
     let mut statement = read.conn.prepare_cached(
-        "SELECT id FROM quarantine WHERE length(id) = 64 ORDER BY at, id LIMIT ?1",
+        "SELECT id FROM quarantine WHERE octet_length(id) = 64 AND id NOT GLOB '*[^0-9a-f]*'
+         ORDER BY at, id LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ids = statement
