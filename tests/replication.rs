@@ -18,6 +18,8 @@ mod devices;
 mod faults;
 #[path = "replication/loops.rs"]
 mod loops;
+#[path = "replication/promises/mod.rs"]
+mod promises;
 #[path = "replication/retention.rs"]
 mod retention;
 #[path = "replication/rivals.rs"]

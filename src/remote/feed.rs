@@ -19,14 +19,15 @@ pub const FETCH_MAX: usize = 100;
 /// Bytes of states, metadata or texts in one answer.
 pub const ANSWER_MAX_BYTES: usize = 4_000_000;
 
-/// The columns of an entry; a common table `found` brings the memories in order.
-const COLUMNS: &str = "SELECT substr(q.id, 1, 80) AS id, CAST(q.seq AS TEXT) AS seq, q.nonce, q.age, q.fits, CASE WHEN q.fits THEN q.state END AS state, q.mid IS NOT NULL AS present, q.created_at, q.updated_at, q.deleted_at, q.content_bytes, CASE WHEN q.fits THEN q.r2_key END AS r2_key, CASE WHEN q.fits THEN q.kind END AS kind, CASE WHEN q.fits THEN q.metadata END AS metadata, CASE WHEN q.fits AND q.mid IS NOT NULL THEN (SELECT json_group_array(CAST(t.name AS TEXT)) FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = q.mid) END AS tags FROM (SELECT b.*, b.total <= CAST(?2 AS INTEGER) OR b.total = b.bytes AS fits FROM (SELECT a.*, sum(a.bytes) OVER (ORDER BY a.at ROWS UNBOUNDED PRECEDING) AS total FROM (SELECT f.at, f.id, f.seq, h.n AS nonce, f.age, e.state, m.id AS mid, m.created_at, m.updated_at, m.deleted_at, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.memory_type AS kind, m.metadata_json AS metadata, COALESCE(length(CAST(e.state AS BLOB)), 0) + COALESCE(length(CAST(m.metadata_json AS BLOB)), 0) + COALESCE(length(CAST(m.memory_type AS BLOB)), 0) + COALESCE(length(CAST(m.r2_key AS BLOB)), 0) + 600 AS bytes FROM found f LEFT JOIN mt_heads h ON h.seq = f.seq LEFT JOIN mt_entry e ON e.id = f.id LEFT JOIN memories m ON m.content_hash = f.id) a) b) q ORDER BY q.at";
+/// The columns of an entry; a common table `found` brings the memories in order. Of tags so many come, and
+/// so much of each, as show that they are too many or too long: one value of D1's could not hold them all.
+const COLUMNS: &str = "SELECT COALESCE(CAST(substr(CAST(q.id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(q.seq AS TEXT) AS seq, q.nonce, q.age, q.fits, CASE WHEN q.fits THEN q.state END AS state, q.mid IS NOT NULL AS present, q.created_at, q.updated_at, q.deleted_at, q.content_bytes, CASE WHEN q.fits THEN q.r2_key END AS r2_key, CASE WHEN q.fits THEN q.kind END AS kind, CASE WHEN q.fits THEN q.metadata END AS metadata, CASE WHEN q.fits AND q.mid IS NOT NULL THEN (SELECT json_group_array(COALESCE(CAST(substr(n.name, 1, 480) AS TEXT), '')) FROM (SELECT CAST(t.name AS BLOB) AS name FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = q.mid LIMIT 300) n) END AS tags FROM (SELECT b.*, b.total <= CAST(?2 AS INTEGER) OR b.total = b.bytes AS fits FROM (SELECT a.*, sum(a.bytes) OVER (ORDER BY a.at ROWS UNBOUNDED PRECEDING) AS total FROM (SELECT f.at, f.id, f.seq, h.n AS nonce, f.age, e.state, m.id AS mid, m.created_at, m.updated_at, m.deleted_at, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.memory_type AS kind, m.metadata_json AS metadata, COALESCE(length(CAST(e.state AS BLOB)), 0) + COALESCE(length(CAST(m.metadata_json AS BLOB)), 0) + COALESCE(length(CAST(m.memory_type AS BLOB)), 0) + COALESCE(length(CAST(m.r2_key AS BLOB)), 0) + 600 AS bytes FROM found f LEFT JOIN mt_heads h ON h.seq = f.seq LEFT JOIN mt_entry e ON e.id = f.id LEFT JOIN memories m ON m.content_hash = f.id) a) b) q ORDER BY q.at";
 const PAGE: &str = "WITH found AS MATERIALIZED (SELECT seq AS at, id, seq, unixepoch() - at AS age FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?3 AS INTEGER)) ";
 const BY_IDS: &str = "WITH found AS MATERIALIZED (SELECT k.key AS at, k.value AS id, f.seq, unixepoch() - f.at AS age FROM json_each(?1) k LEFT JOIN mt_feed f ON f.id = k.value) ";
 const NEWEST: &str = "SELECT CAST(COALESCE(max(seq), 0) AS TEXT) AS seq, (SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ('mt_t1', 'mt_t2', 'mt_t3', 'mt_t4', 'mt_t5')) AS triggers FROM mt_feed";
 /// Triggers on the Python service's tables.
 const TRIGGERS: i64 = 5;
-const NEXT_KEY: &str = "SELECT substr(id, 1, 80) AS id, CAST(seq AS TEXT) AS seq FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT 1";
+const NEXT_KEY: &str = "SELECT COALESCE(CAST(substr(CAST(id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(seq AS TEXT) AS seq FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT 1";
 const TEXTS: &str = "SELECT q.id, CASE WHEN q.total <= CAST(?2 AS INTEGER) OR q.total = q.bytes THEN q.content END AS content, q.total > CAST(?2 AS INTEGER) AND q.total <> q.bytes AS cut FROM (SELECT k.key AS at, m.content_hash AS id, m.content, length(CAST(m.content AS BLOB)) AS bytes, sum(length(CAST(m.content AS BLOB))) OVER (ORDER BY k.key ROWS UNBOUNDED PRECEDING) AS total FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value) q ORDER BY q.at";
 
 /// What the database holds for one memory.
@@ -38,8 +39,8 @@ pub struct FeedEntry {
     pub seq: i64,
     /// The mark of that position.
     pub nonce: Option<String>,
-    /// Seconds since it took that position, by the database's clock.
-    pub age_s: i64,
+    /// Seconds since it took that position, by the database's clock; `None` where no instant stands there.
+    pub age_s: Option<i64>,
     /// The state's text form; `None` if no memtide has written this memory, or if the entry is cut.
     pub state_text: Option<String>,
     /// Whether the answer had no room for it.
@@ -172,7 +173,7 @@ fn read_entries(result: &StatementResult) -> Result<Vec<FeedEntry>, RemoteError>
             key: row.text("id")?.to_owned(),
             seq: row.integer("seq").unwrap_or(0),
             nonce: row.text("nonce").map(str::to_owned),
-            age_s: row.integer("age").unwrap_or(0),
+            age_s: row.integer("age"),
             state_text: row.value("state").map(text_of),
             is_cut,
             row: (row.integer("present") == Some(1)).then(|| read_row(row)),
@@ -209,6 +210,9 @@ fn read_row(row: Row<'_>) -> FeedRow {
     let metadata_json = text("metadata");
     let r2_key = text("r2_key");
     let tags = row.text("tags").and_then(|tags| serde_json::from_str(tags).ok());
+    if tags.is_none() {
+        odd = Some("tags");
+    }
     FeedRow {
         created_at,
         updated_at,

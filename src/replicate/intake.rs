@@ -6,8 +6,10 @@
 
 use super::reconcile::{SETTLE_S, Shown, is_touched, reconcile};
 use super::session::Session;
+use crate::clock::Micros;
 use crate::model::draft::{TAG_MAX_CHARS, TEXT_MAX_BYTES, Text, check_type};
 use crate::model::id::{BodyHash, MemoryId};
+use crate::model::stamp::Stamp;
 use crate::model::state::State;
 use crate::model::state_text;
 use crate::remote::budget::Lane;
@@ -131,11 +133,20 @@ fn look(entry: FeedEntry) -> Look {
         (Err(reason), _) | (_, Err(reason)) => return Look::Bad(bad(&entry, reason)),
     };
     let is_touched = is_touched(state.as_ref(), shown.as_ref());
-    if is_touched && entry.seq > 0 && entry.age_s < SETTLE_S {
-        let left = u64::try_from(SETTLE_S - entry.age_s).unwrap_or(0);
-        return Look::Unsettled(id, Duration::from_secs(left));
+    if is_touched
+        && entry.seq > 0
+        && let Some(left) = settles_in(entry.age_s)
+    {
+        return Look::Unsettled(id, left);
     }
     Look::Ready(Box::new(Looked { entry, id, state, shown, is_touched }))
+}
+
+/// How long a position of this age is left to settle; `None` if it need not be. One that is further ahead
+/// than a clock corrects itself is no instant: waiting for it would stop the feed.
+fn settles_in(age_s: Option<i64>) -> Option<Duration> {
+    let age_s = age_s.filter(|age_s| (-SETTLE_S..SETTLE_S).contains(age_s))?;
+    u64::try_from(SETTLE_S - age_s).ok().map(Duration::from_secs)
 }
 
 fn bad(entry: &FeedEntry, reason: String) -> Quarantined {
@@ -147,6 +158,10 @@ fn bad(entry: &FeedEntry, reason: String) -> Quarantined {
 fn read_state(text: &str) -> Result<State, String> {
     let state = state_text::read(text).map_err(|error| error.to_string())?;
     check_type(&state.kind.value).map_err(|refusal| refusal.to_string())?;
+    let is_instant = |at: Micros| at.0 >= 0 && at.as_millis() <= Stamp::MS_MAX;
+    if !is_instant(state.birth.value.at) || !is_instant(state.updated_at) {
+        return Err("its state has a time that is no instant".to_owned());
+    }
     if state.tags.len().max(state.metadata.len()) > REGISTERS_MAX {
         return Err(format!("its state has more than {REGISTERS_MAX} tags or metadata keys"));
     }

@@ -34,7 +34,7 @@ const VOLATILE: [&str; 4] = ["access_count", "access_queries", "last_accessed", 
 
 /// Two instants closer than this are one: a floating point number of seconds keeps microseconds, Python's
 /// text forms not always.
-const SAME_INSTANT_MICROS: i64 = 1000;
+const SAME_INSTANT_MICROS: u64 = 1000;
 
 /// What a row shows, checked as any input is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +108,8 @@ impl Shown {
 
     /// Whether the row shows `state`, its text aside.
     fn shows(&self, state: &State) -> bool {
-        let is_born_then = (self.created_at.0 - state.birth.value.at.0).abs() < SAME_INSTANT_MICROS;
         self.has_normal_tags
-            && is_born_then
+            && is_same_instant(self.created_at, state.birth.value.at)
             && self.kind == state.kind.value
             && self.tags.iter().map(String::as_str).eq(state.live_tags())
             && self.superseded_by == state.superseded_by.value
@@ -133,6 +132,10 @@ impl Shown {
         sent.len() == self.metadata.len()
             && sent.iter().all(|(key, value)| self.metadata.get(*key) == Some(value))
     }
+}
+
+fn is_same_instant(one: Micros, other: Micros) -> bool {
+    one.0.abs_diff(other.0) < SAME_INSTANT_MICROS
 }
 
 fn instant(column: &str, seconds: Option<f64>) -> Result<Option<Micros>, String> {
@@ -265,7 +268,7 @@ fn edit(state: &mut State, row: &Shown, body: Option<BodyHash>) {
     if let Some(body) = body.filter(|body| *body != state.text.value) {
         state.text = Register::new(after(state.text.stamp, at), body);
     }
-    if (row.created_at.0 - state.birth.value.at.0).abs() >= SAME_INSTANT_MICROS {
+    if !is_same_instant(row.created_at, state.birth.value.at) {
         state.birth = Register::new(after(state.birth.stamp, row.created_at), birth(row));
     }
     if row.kind != state.kind.value {

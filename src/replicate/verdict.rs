@@ -129,7 +129,7 @@ mod tests {
             key: sent.id.to_string(),
             seq: 9,
             nonce: None,
-            age_s: 60,
+            age_s: Some(60),
             state_text,
             is_cut: false,
             row: (row != Row::Absent).then_some(shown),

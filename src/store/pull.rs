@@ -235,10 +235,19 @@ pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became
     let is_their_text = merged.text == incoming.state.text;
     if let Some(key) = incoming.r2_key.as_ref().filter(|_| is_their_text) {
         outbox::set_body_key(write, here.key, key)?;
+    } else if is_body_in_doubt(before.as_ref(), &merged, incoming) {
+        outbox::forget_body(write, here.key)?;
     }
     owe(write, before.as_ref(), &here, incoming)?;
     release(write, &incoming.id.to_string())?;
     Ok(Some(became(before.as_ref().map(|row| &row.state), &merged, is_changed)))
+}
+
+/// Whether the bucket may not hold the text under the key that is remembered: it is another text, or the
+/// cloud had it deleted, and the Python service removes the body first.
+fn is_body_in_doubt(before: Option<&Row>, merged: &State, incoming: &Incoming) -> bool {
+    let is_same = before.is_some_and(|row| row.state.text.value == merged.text.value);
+    !is_same || !incoming.state.is_alive()
 }
 
 /// What is owed to the cloud after the merge.
@@ -320,7 +329,8 @@ fn quarantine(write: &Write<'_>, one: &Quarantined) -> Result<(), StoreError> {
         .conn
         .prepare_cached(
             "INSERT INTO quarantine(id, seq, reason, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT(id) DO UPDATE SET seq = excluded.seq, reason = excluded.reason",
+             ON CONFLICT(id) DO UPDATE SET seq = excluded.seq, reason = excluded.reason,
+               at = excluded.at",
         )?
         .execute((&one.key, one.seq, &one.reason, write.now().0))?;
     Ok(())
@@ -350,7 +360,7 @@ pub fn is_empty(write: &mut Write<'_>, id: &MemoryId, seq: i64) -> Result<(), St
     release(write, &id.to_string())
 }
 
-/// What is set aside, the oldest first, and how many there are in all.
+/// What is set aside, that which was looked at longest ago first, and how many there are in all.
 ///
 /// # Errors
 /// The database refused.
@@ -389,7 +399,8 @@ pub fn refetch(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreError
 /// The database refused.
 pub fn to_refetch(read: &Read<'_>, limit: usize) -> Result<Vec<MemoryId>, StoreError> {
     let mut statement = read.conn.prepare_cached(
-        "SELECT id FROM quarantine WHERE length(id) = 64 ORDER BY at, id LIMIT ?1",
+        "SELECT id FROM quarantine WHERE octet_length(id) = 64 AND id NOT GLOB '*[^0-9a-f]*'
+         ORDER BY at, id LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let ids = statement

@@ -112,7 +112,7 @@ CREATE TABLE quarantine(
   id TEXT PRIMARY KEY,              -- as it stands there; it may be no id at all
   seq INTEGER NOT NULL,
   reason TEXT NOT NULL,
-  at INTEGER NOT NULL               -- since when, microseconds since the epoch
+  at INTEGER NOT NULL               -- when it was last looked at, microseconds since the epoch
 ) STRICT, WITHOUT ROWID;
 
 -- One row while linked to an account: fixed here, never redirected by configuration.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Two devices in both directions.
-async fn two() -> (World, World) {
+pub(super) async fn two() -> (World, World) {
     let mut first = World::linked().await;
     first.mode = LinkMode::Dual;
     first.link().await.unwrap();
@@ -21,7 +21,7 @@ async fn two() -> (World, World) {
     (first, second)
 }
 
-async fn another(first: &World, seed: u64) -> World {
+pub(super) async fn another(first: &World, seed: u64) -> World {
     let mut world = World::device(Arc::clone(&first.account), first.clock.clone(), seed);
     world.mode = LinkMode::Dual;
     world.activate().await;
@@ -30,7 +30,7 @@ async fn another(first: &World, seed: u64) -> World {
 }
 
 /// Everybody reads and sends until nothing moves.
-async fn converge(worlds: &[&World]) {
+pub(super) async fn converge(worlds: &[&World]) {
     for _ in 0..3 {
         for world in worlds {
             world.clock.advance(Duration::from_secs(11));
@@ -41,7 +41,7 @@ async fn converge(worlds: &[&World]) {
 }
 
 /// What a device holds, as text: id, content, tags, metadata, life.
-async fn held(world: &World) -> Vec<String> {
+pub(super) async fn held(world: &World) -> Vec<String> {
     let records = world
         .store
         .read(|read| memtide::store::transfer::page(read, 0, 10_000, usize::MAX))
