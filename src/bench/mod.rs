@@ -9,6 +9,8 @@ pub mod report;
 pub mod rig;
 
 pub mod clients;
+#[cfg(feature = "emulator")]
+pub mod converge;
 pub mod search;
 pub mod startup;
 pub mod store;

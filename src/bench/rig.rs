@@ -114,20 +114,27 @@ impl Rig {
         self.environment.push((name.into(), value.into()));
     }
 
+    /// Adds settings to the configuration of every process that uses this folder from here on.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn configure(&self, settings: &str) -> anyhow::Result<()> {
+        let present = std::fs::read_to_string(&self.paths.config_file)?;
+        Ok(std::fs::write(&self.paths.config_file, format!("{present}{settings}"))?)
+    }
+
+    /// What runs subcommands on this folder.
+    pub fn runner(&self) -> Runner {
+        let environment = self.environment(WithModel::Yes);
+        Runner { program: self.program.clone(), environment }
+    }
+
     /// Runs a subcommand to its end and returns what it printed.
     ///
     /// # Errors
     /// It failed.
     pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment(WithModel::Yes))
-            .stdin(Stdio::null())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "memtide {}: {said}", arguments.join(" "));
-        Ok(String::from_utf8(output.stdout)?)
+        self.runner().run(arguments)
     }
 
     /// The program.
@@ -201,6 +208,30 @@ impl Rig {
     /// A folder on the same file system that nobody else uses.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+/// Runs subcommands on a folder.
+pub struct Runner {
+    program: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Runner {
+    /// Runs a subcommand to its end and returns what it printed.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "memtide {}: {said}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

@@ -541,6 +541,8 @@ pub enum BenchKind {
     Startup,
     /// Carrying memories to the emulated cloud.
     Sync,
+    /// Carrying many memories up to the emulated cloud and down to empty devices.
+    Converge,
 }
 
 /// `completions`.

@@ -4,9 +4,9 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
-#[cfg(feature = "emulator")]
-use crate::bench::sync::run as sync;
 use crate::bench::{clients, search, startup, store};
+#[cfg(feature = "emulator")]
+use crate::bench::{converge::run as converge, sync::run as sync};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -37,6 +37,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
             args::BenchKind::Clients => clients::run(&bench).await,
             args::BenchKind::Startup => startup::run(&bench).await,
             args::BenchKind::Sync => sync(&bench).await,
+            args::BenchKind::Converge => converge(&bench).await,
         }
     });
     let mut report = report?;
@@ -52,6 +53,11 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
 #[cfg(not(feature = "emulator"))]
 async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
     anyhow::bail!(
-        "this build has no emulated cloud to push to; run `cargo run --release --features emulator -- bench sync`"
+        "this build has no emulated cloud; run `cargo run --release --features emulator -- bench …`"
     )
+}
+
+#[cfg(not(feature = "emulator"))]
+async fn converge(bench: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+    sync(bench).await
 }

@@ -6,7 +6,7 @@
 //! rows, so that is done more rarely. A writer whose clock is behind the database's can be missed; the
 //! comparison of the stores finds it.
 
-use super::d1::{D1, Statement};
+use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
 use super::push::{JOIN_FEED, LEAVE_FEED, STAGE, UNSTAGE};
 
@@ -51,7 +51,7 @@ pub struct Seen {
 pub async fn poll(d1: &D1, look: &Look, database: &str) -> Result<Seen, RemoteError> {
     let results = d1.batch(&statements(look, database)).await?;
     let missing = || RemoteError::unreadable(Product::D1, "what was looked for");
-    let found = results.get(2).and_then(|result| result.first()).ok_or_else(missing)?;
+    let found = results.get(2).and_then(StatementResult::first).ok_or_else(missing)?;
     let announced = found.integer("n").and_then(|n| usize::try_from(n).ok());
     Ok(Seen {
         announced: announced.unwrap_or(0),

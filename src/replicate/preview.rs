@@ -12,7 +12,7 @@ use crate::remote::usage::Usage;
 use crate::remote::vector_row;
 use crate::remote::vectorize::LIST_MAX;
 use crate::remote::{ai, budget};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Pages that are asked for of each table. Beyond, the numbers are lower bounds.
@@ -61,7 +61,7 @@ pub struct There {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cloud {
     /// By id.
-    pub memories: HashMap<MemoryId, There>,
+    pub memories: BTreeMap<MemoryId, There>,
     /// Whether there is more than was asked for.
     pub is_cut: bool,
 }
@@ -142,7 +142,7 @@ async fn rows(d1: &D1, cloud: &mut Cloud) -> Result<(), RemoteError> {
 }
 
 /// Compares the sides.
-pub fn compare(here: &HashMap<MemoryId, Here>, there: &Cloud) -> Comparison {
+pub fn compare(here: &BTreeMap<MemoryId, Here>, there: &Cloud) -> Comparison {
     let mut counts = Comparison::default();
     for (id, memory) in here {
         let of = match there.memories.get(id) {
@@ -265,7 +265,7 @@ mod tests {
         let id = MemoryId::of;
         let alive = |shown| There { digest: None, row: Some((true, shown)) };
         let stated = |digest| There { digest: Some(digest), row: Some((true, 0)) };
-        let ours = HashMap::from([
+        let ours = BTreeMap::from([
             (id("only here"), here(1, true)),
             (id("deleted here"), here(2, false)),
             (id("same state"), here(3, true)),
@@ -274,7 +274,7 @@ mod tests {
             (id("other row"), here(6, true)),
             (id("deleted row"), here(7, true)),
         ]);
-        let memories = HashMap::from([
+        let memories = BTreeMap::from([
             (id("same state"), stated(3)),
             (id("other state"), stated(9)),
             (id("same row"), alive(50)),

@@ -168,7 +168,8 @@ pub(super) fn bucket_size(text: &str, inline_bytes: usize) -> Option<usize> {
     (text.len() > inline_bytes || encoded > ENCODED_MAX_BYTES).then_some(encoded)
 }
 
-fn forget_body(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
+/// Forgets that the bucket holds, or is owed, the body of a memory.
+pub(super) fn forget_body(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
     write
         .conn
         .prepare_cached("DELETE FROM outbox WHERE memory = ?1 AND product = 'r2'")?

@@ -235,10 +235,19 @@ pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became
     let is_their_text = merged.text == incoming.state.text;
     if let Some(key) = incoming.r2_key.as_ref().filter(|_| is_their_text) {
         outbox::set_body_key(write, here.key, key)?;
+    } else if is_body_in_doubt(before.as_ref(), &merged, incoming) {
+        outbox::forget_body(write, here.key)?;
     }
     owe(write, before.as_ref(), &here, incoming)?;
     release(write, &incoming.id.to_string())?;
     Ok(Some(became(before.as_ref().map(|row| &row.state), &merged, is_changed)))
+}
+
+/// Whether the bucket may not hold the text under the key that is remembered: it is another text, or the
+/// cloud had it deleted, and the Python service removes the body first.
+fn is_body_in_doubt(before: Option<&Row>, merged: &State, incoming: &Incoming) -> bool {
+    let is_same = before.is_some_and(|row| row.state.text.value == merged.text.value);
+    !is_same || !incoming.state.is_alive()
 }
 
 /// What is owed to the cloud after the merge.

@@ -39,7 +39,7 @@ impl World {
     }
 
     /// Takes a memory out of the file, as no program would.
-    async fn lose(&self, id: MemoryId) {
+    fn lose(&self, id: MemoryId) {
         let file = rusqlite::Connection::open(self.store.path()).unwrap();
         let of_it = format!("(SELECT key FROM memory WHERE id = '{id}')");
         for table in
@@ -255,7 +255,7 @@ async fn devices_that_converged_differ_in_nothing_on_both_sides() {
 #[tokio::test]
 async fn what_is_missing_here_is_fetched_again() {
     let (first, second, ids) = pair().await;
-    second.lose(ids[0]).await;
+    second.lose(ids[0]);
     repaired(&second, Kind::MissingHere, &[ids[0]]).await;
     assert_eq!(second.get(ids[0]).await.content, "memory 0");
     assert_eq!(second.get(ids[0]).await.tags, ["a"]);

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Sessions that are added until every fault has happened.
-const EXTRA_SESSIONS: usize = 8;
+const EXTRA_SESSIONS: usize = 20;
 /// How long everything may take to come to rest once all is well.
 const REST_WITHIN: Duration = Duration::from_hours(3);
 /// The same in events, should time stand still.

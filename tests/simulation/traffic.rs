@@ -16,6 +16,9 @@ use memtide::remote::transport::TransportError;
 use rand::RngExt as _;
 use std::time::Duration;
 
+/// Characters of a request's body that a trace shows.
+const TRACED: usize = 3_000;
+
 /// The product that a device's request is for; its path lacks the interface's base.
 fn product(request: &Request<Bytes>) -> Product {
     Product::of_path(&format!("/client/v4{}", request.uri().path()))
@@ -29,7 +32,11 @@ impl World {
         self.stir(request.uri().path().as_bytes());
         self.stir(request.body());
         self.tell(&Moment::Sent { device, product: product(&request) });
-        self.note(|| format!("device {device} sends {ticket} {}", request.uri()));
+        self.note(|| {
+            let body = String::from_utf8_lossy(request.body());
+            let body: String = body.chars().take(TRACED).collect();
+            format!("device {device} sends {ticket} {} {} {body}", request.method(), request.uri())
+        });
         let late: Reply = Err(TransportError::Timeout(deadline));
         self.schedule_in(deadline, Event::Answer { ticket, device, reply: late });
         let is_away = self.offline == Some(device);

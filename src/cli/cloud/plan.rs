@@ -5,12 +5,13 @@ use super::super::session::Session;
 use super::super::{args, output};
 use super::{account, token};
 use crate::api::audit::{FactsJson, LocalAnswer};
+use crate::model::id::MemoryId;
 use crate::remote::contract::Contract;
 use crate::remote::provision::{self, Bucket, DatabaseName, Inventory, Names};
 use crate::replicate::linking;
 use crate::replicate::preview::{self, Cloud, Comparison, Cost, FREE_COMPONENTS, Here, Load};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// What is known before linking.
@@ -84,12 +85,10 @@ fn make(session: &Session) -> Result<Plan, Failure> {
 }
 
 /// What the daemon says of the store.
-fn this_device(
-    session: &Session,
-) -> Result<(FactsJson, HashMap<crate::model::id::MemoryId, Here>), Failure> {
+fn this_device(session: &Session) -> Result<(FactsJson, BTreeMap<MemoryId, Here>), Failure> {
     let client = session.client()?;
     let inline = session.settings().cloudflare.large_content_threshold;
-    let (mut facts, mut here, mut after) = (None, HashMap::new(), Some(0));
+    let (mut facts, mut here, mut after) = (None, BTreeMap::new(), Some(0));
     while let Some(from) = after {
         let path = format!("/v1/cloud/local?after={from}&inline_bytes={inline}");
         let page: LocalAnswer = session.block_on(client.get(&path))?;

@@ -44,6 +44,10 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
     };
     let mut parts = vec![load.rows];
     while let Some(part) = parts.pop() {
+        // Another product's answer may have shut the gate meanwhile; what is left stays due.
+        if session.is_shut(Remote::D1) {
+            break;
+        }
         if !part.is_empty() && !sender.send(part, &mut parts, &mut tally).await? {
             break;
         }
@@ -175,6 +179,9 @@ impl Sender<'_> {
         tally: &mut Tally,
     ) -> Result<bool, StoreError> {
         while !losers.is_empty() {
+            if self.session.is_shut(Remote::D1) {
+                return Ok(false);
+            }
             let asked: Vec<MemoryId> = losers.drain(..losers.len().min(FETCH_MAX)).collect();
             let (found, cloud) = match feed::fetch(&self.d1, &asked, self.anchor.as_ref()).await {
                 Ok(answer) => answer,

@@ -47,9 +47,6 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
     let mut records: Vec<Record> =
         load.unsendable.iter().map(|one| one.record(session, Product::Vectorize)).collect();
     records.extend(load.unembedded);
-    if let Some(other) = load.foreign_space {
-        records.extend(refuse_space(session, &other, &load.foreign));
-    }
     if !records.is_empty() {
         commit(session, records, None, &mut tally).await?;
     }
@@ -59,6 +56,11 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
     if send(session, &index, vec![upserts], &mut tally).await? {
         let deletes = load.deletes.chunks(DELETE_MAX).rev().map(<[Change]>::to_vec).collect();
         send(session, &index, deletes, &mut tally).await?;
+    }
+    // Last, as it shuts the gate, and deletions are of no space.
+    if let Some(other) = load.foreign_space.filter(|_| !load.foreign.is_empty()) {
+        let records = refuse_space(session, &other, &load.foreign);
+        commit(session, records, None, &mut tally).await?;
     }
     Ok(tally)
 }
@@ -152,9 +154,6 @@ impl Load {
 
 /// The device makes vectors of another space than the index holds: they must never meet.
 fn refuse_space(session: &Session, other: &Space, duties: &[(MemoryId, Duty)]) -> Vec<Record> {
-    if duties.is_empty() {
-        return Vec::new();
-    }
     let message = format!(
         "the cloud index holds vectors of {}, this device makes those of {other}",
         session.contract.space

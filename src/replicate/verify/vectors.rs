@@ -80,7 +80,9 @@ async fn missing(
     let missing: Vec<&LocalEntry> = local.iter().filter(is_missing).collect();
     let (young, missing): (Vec<_>, Vec<_>) =
         missing.into_iter().partition(|entry| check.is_young(entry.updated_at));
-    young.iter().for_each(|_| found.skip());
+    for _on_its_way in young {
+        found.skip();
+    }
     let mut there = HashSet::new();
     if missing.len() <= ASKED_MAX {
         let ids: Vec<String> = missing.iter().map(|entry| entry.id.to_string()).collect();

@@ -1,0 +1,170 @@
+//! Carrying many memories up into an emulated account and down into empty devices, and how searches fare
+//! meanwhile.
+
+use super::fill;
+use super::report::{Report, rate};
+use super::rig::{Bench, Daemon, Rig, WithModel};
+use super::search::{ask, search};
+use super::spread::millis;
+use super::stopwatch::Stopwatch;
+use crate::clock::SystemClock;
+use crate::emulator::options::Options;
+use crate::emulator::product::Product;
+use crate::emulator::server::{self, Running};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Slower searches than by this factor, at the 99th percentile, are too many while memories are carried.
+const SLOWER_MAX: f64 = 1.5;
+/// Searches that warm caches before anything is measured.
+const WARM_UP: usize = 30;
+/// Seconds that carrying everything may take.
+const TIMEOUT_S: &str = "3600";
+/// The largest budget that a configuration allows: memtide's own brake is not what is measured.
+const SETTINGS: &str = "[replication]\nrequest_budget = 1200\n";
+
+/// Runs it.
+///
+/// # Errors
+/// A daemon doesn't start, or not everything arrives.
+pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
+    let mut report = Report::new("converge", bench.model.name, bench.seed);
+    for size in &bench.sizes {
+        let mut options = Options::default();
+        options.limits.requests_per_5min = None;
+        let cloud = server::start(SystemClock::shared(), bench.seed, options)?;
+        let mut run = Run { bench, report: &mut report, cloud: &cloud, size: *size };
+        run.up().await?;
+        run.down(WithModel::No, "without embedding").await?;
+        run.down(WithModel::Yes, "with embedding").await?;
+    }
+    report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator takes its share of the processors");
+    report.note(fill::NOTE);
+    Ok(report)
+}
+
+struct Run<'a> {
+    bench: &'a Bench<'a>,
+    report: &'a mut Report,
+    cloud: &'a Running,
+    size: usize,
+}
+
+impl Run<'_> {
+    async fn rig(&self, n: usize) -> anyhow::Result<Rig> {
+        let mut rig = self.bench.rig(n).await?;
+        rig.configure(SETTINGS)?;
+        rig.set("CLOUDFLARE_API_BASE_URL", &self.cloud.base_url());
+        rig.set("CLOUDFLARE_ACCOUNT_ID", Options::ACCOUNT_ID);
+        rig.set("CLOUDFLARE_API_TOKEN", Options::TOKEN);
+        Ok(rig)
+    }
+
+    /// A full device is linked to an empty account.
+    async fn up(&mut self) -> anyhow::Result<()> {
+        let mut rig = self.rig(self.size).await?;
+        let daemon = rig.start(WithModel::Yes).await?;
+        rig.run(&["cloud", "init", "--yes"])?;
+        for _ in 0..WARM_UP {
+            search(&daemon.client, &ask(&mut rig.author, "hybrid")).await?;
+        }
+        let idle = self.searches(&mut rig, &daemon, "hybrid, idle", None).await?;
+        (self.bench.say)(&format!("carrying {} memories up", self.size));
+        self.cloud.core().clear_requests();
+        let carrier = Carrier::start(&rig)?;
+        let what = "hybrid, while memories are carried up";
+        let busy = self.searches(&mut rig, &daemon, what, Some(&carrier.is_done)).await?;
+        let took = carrier.join()?;
+        self.count("up", took)?;
+        self.report.at_most(
+            "search p99 while carrying, against idle",
+            busy / idle,
+            SLOWER_MAX,
+            "x",
+        );
+        daemon.stop().await
+    }
+
+    /// An empty device is linked to the full account.
+    async fn down(&mut self, model: WithModel, what: &str) -> anyhow::Result<()> {
+        (self.bench.say)(&format!("carrying {} memories down, {what}", self.size));
+        let rig = self.rig(0).await?;
+        let daemon = rig.start(model).await?;
+        self.cloud.core().clear_requests();
+        let watch = Stopwatch::start();
+        rig.run(&["cloud", "link", "--yes"])?;
+        rig.run(&["cloud", "sync", "--timeout", TIMEOUT_S])?;
+        if model == WithModel::Yes {
+            daemon.drained().await?;
+        }
+        self.count(&format!("down, {what}"), watch.elapsed())?;
+        let n_here = usize::try_from(daemon.status().await?.store.memories)?;
+        anyhow::ensure!(n_here == self.size, "{n_here} memories are here, not {}", self.size);
+        daemon.stop().await
+    }
+
+    /// Searches as often as is asked for, or until `is_done`. Returns the 99th percentile in milliseconds.
+    async fn searches(
+        &mut self,
+        rig: &mut Rig,
+        daemon: &Daemon,
+        what: &str,
+        is_done: Option<&AtomicBool>,
+    ) -> anyhow::Result<f64> {
+        let mut took = Vec::new();
+        while is_done.map_or(took.len() < self.bench.samples, |done| !done.load(Ordering::Relaxed))
+        {
+            let (all, embedding) = search(&daemon.client, &ask(&mut rig.author, "hybrid")).await?;
+            took.push(all.saturating_sub(embedding));
+        }
+        Ok(self.report.timing(what, Some(self.size), &took, None).p99_ms)
+    }
+
+    fn count(&mut self, what: &str, took: Duration) -> anyhow::Result<()> {
+        let size = Some(self.size);
+        let mut n_requests = 0;
+        for product in [Product::D1, Product::Vectorize, Product::R2, Product::Ai] {
+            let n = u32::try_from(self.cloud.core().n_requests(product))?;
+            n_requests += n;
+            let name = format!("requests to {}, {what}", product.as_str());
+            self.report.figure(&name, size, f64::from(n), "requests");
+        }
+        let thousands = f64::from(u32::try_from(self.size)?) / 1000.0;
+        let per_thousand = f64::from(n_requests) / thousands;
+        let name = format!("requests for 1000 memories, {what}");
+        self.report.figure(&name, size, per_thousand, "requests");
+        self.report.figure(&format!("time, {what}"), size, millis(took), "ms");
+        let per_second = rate(self.size, took);
+        self.report.figure(&format!("memories, {what}"), size, per_second, "per second");
+        Ok(())
+    }
+}
+
+/// A thread that links a device and waits until everything is in the account.
+struct Carrier {
+    is_done: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<anyhow::Result<Duration>>,
+}
+
+impl Carrier {
+    fn start(rig: &Rig) -> anyhow::Result<Self> {
+        let is_done = Arc::new(AtomicBool::new(false));
+        let (done, runner) = (Arc::clone(&is_done), rig.runner());
+        let thread =
+            std::thread::Builder::new().name("bench-carrier".to_owned()).spawn(move || {
+                let watch = Stopwatch::start();
+                let carried = runner
+                    .run(&["cloud", "link", "--yes"])
+                    .and_then(|_| runner.run(&["cloud", "sync", "--timeout", TIMEOUT_S]));
+                let took = watch.elapsed();
+                done.store(true, Ordering::Relaxed);
+                carried.map(|_| took)
+            })?;
+        Ok(Self { is_done, thread })
+    }
+
+    fn join(self) -> anyhow::Result<Duration> {
+        self.thread.join().map_err(|_| anyhow::anyhow!("the carrier broke down"))?
+    }
+}
