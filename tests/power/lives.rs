@@ -307,7 +307,6 @@ fn lives(mode: Mode, cuts: u64) -> Figures {
     sum
 }
 
-#[expect(clippy::print_stderr, reason = "the figures of the gate")]
 fn report(mode: Mode, figures: &Figures) {
     // Past the capture of the test runner: a run shall show its figures.
     let line = format!("power cuts, {mode:?}: {figures:?}\n");
