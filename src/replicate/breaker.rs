@@ -9,6 +9,7 @@
 use super::progress::SyncState;
 use crate::backoff::Policy;
 use crate::clock::Micros;
+use crate::mutant::{self, Mutant};
 use crate::remote::classify::RETRY_AFTER_CAP;
 use crate::remote::error::{Disposition, Pause, Product, RemoteError};
 use rand::{Rng, RngExt as _};

@@ -80,6 +80,9 @@ pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, 
         rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from(err),
         other => StoreError::Corrupt(other.to_string()),
     })?;
+    if mutant::is(Mutant::VolatileOutbox) {
+        conn.execute_batch("DELETE FROM outbox")?;
+    }
     Ok(conn)
 }
 
