@@ -124,7 +124,9 @@ async fn tags_of_wrong_types_and_numbers_are_checked_as_any() {
         "INSERT INTO tags(name) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
          WHERE i < 2000) SELECT 'many ' || i FROM n",
     );
-    first.rows("INSERT INTO tags(name) VALUES (hex(zeroblob(999000))), (x'ff00'), ('a' || char(0) || 'b')");
+    first.rows(
+        "INSERT INTO tags(name) VALUES (hex(zeroblob(999000))), (x'ff00'), ('a' || char(0) || 'b')",
+    );
     let link = |id: MemoryId, tags: &str| {
         first.rows(&format!(
             "INSERT INTO memory_tags SELECT (SELECT id FROM memories WHERE content_hash = '{id}'), id
@@ -175,10 +177,14 @@ async fn a_memory_that_no_answer_can_carry_holds_up_none_of_the_others() {
     first.rows(&format!("UPDATE memories SET metadata_json = '{{' WHERE content_hash = '{other}'"));
     converge(&[&first, &second]).await;
     assert!(!is_alive(&second, other).await);
-    first.rows(&format!("UPDATE memories SET metadata_json = '{{}}' WHERE content_hash = '{other}'"));
+    first.rows(&format!(
+        "UPDATE memories SET metadata_json = '{{}}' WHERE content_hash = '{other}'"
+    ));
     converge(&[&first, &second]).await;
     assert!(is_alive(&second, other).await);
-    first.rows("DELETE FROM memory_tags WHERE tag_id IN (SELECT id FROM tags WHERE length(name) > 1000)");
+    first.rows(
+        "DELETE FROM memory_tags WHERE tag_id IN (SELECT id FROM tags WHERE length(name) > 1000)",
+    );
     for _ in 0..3 {
         converge(&[&first, &second]).await;
         first.clock.advance(Duration::from_hours(2));
@@ -207,7 +213,10 @@ const STATES: &[(&str, &str)] = &[
     ("json_set(S, '$.upd', 1e40)", "not readable"),
     ("json_set(S, '$.birth[1]', -9223372036854775808)", "no instant"),
     ("json_set(S, '$.upd', 9223372036854775807)", "no instant"),
-    ("json_set(S, '$.text[1]', '0000000000000000000000000000000000000000000000000000000000000000')", ""),
+    (
+        "json_set(S, '$.text[1]', '0000000000000000000000000000000000000000000000000000000000000000')",
+        "",
+    ),
 ];
 
 #[tokio::test]
@@ -279,7 +288,8 @@ async fn everything_that_was_set_aside_is_tried_again_in_turn() {
     let mut ids = Vec::new();
     for n in 0..250 {
         let id = python.store(&format!("set aside {n}"), &[]);
-        first.rows(&format!("UPDATE memories SET metadata_json = '{{' WHERE content_hash = '{id}'"));
+        first
+            .rows(&format!("UPDATE memories SET metadata_json = '{{' WHERE content_hash = '{id}'"));
         ids.push(id);
     }
     converge(&[&second]).await;
@@ -287,7 +297,8 @@ async fn everything_that_was_set_aside_is_tried_again_in_turn() {
     // Mended where no trigger tells of it.
     first.rows("INSERT INTO mt_stage(j) VALUES ('quiet')");
     for id in ids.iter().step_by(2) {
-        first.rows(&format!("UPDATE memories SET metadata_json = NULL WHERE content_hash = '{id}'"));
+        first
+            .rows(&format!("UPDATE memories SET metadata_json = NULL WHERE content_hash = '{id}'"));
     }
     first.rows("DELETE FROM mt_stage");
     for _ in 0..4 {
@@ -361,7 +372,9 @@ async fn a_body_that_is_not_the_text_is_not_taken() {
     put(&key(ids[0]), b"another text").await;
     put(&key(ids[1]), b"\xff\xfe").await;
     converge(&[&second]).await;
-    assert!(reason(&second, &ids[0].to_string()).await.contains("not the one that its state names"));
+    assert!(
+        reason(&second, &ids[0].to_string()).await.contains("not the one that its state names")
+    );
     assert!(reason(&second, &ids[1].to_string()).await.contains("UTF-8"));
     assert_eq!(set_aside(&second).await.len(), 2);
     goes_on(&first, &second).await;

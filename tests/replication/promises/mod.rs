@@ -11,8 +11,8 @@ mod outages;
 mod python;
 mod restores;
 
-use super::devices::{another, converge, two};
 use super::World;
+use super::devices::{another, converge, two};
 use memtide::model::draft::{Author, Patch};
 use memtide::model::id::MemoryId;
 use serde_json::Value;

@@ -104,9 +104,8 @@ async fn a_search_of_the_service_costs_no_metadata_and_makes_no_version() {
     let versions = move |world: &World| {
         let store = world.store.clone();
         async move {
-            let read = move |read: &memtide::store::Read<'_>| {
-                memtide::store::memory::versions(read, &id)
-            };
+            let read =
+                move |read: &memtide::store::Read<'_>| memtide::store::memory::versions(read, &id);
             store.read(read).await.unwrap().len()
         }
     };
