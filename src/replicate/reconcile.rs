@@ -304,3 +304,6 @@ fn edit(state: &mut State, row: &Shown, body: Option<BodyHash>) {
         state.updated_at = state.updated_at.max(at);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ mod judge;
 mod neighbour;
 mod outages;
 mod python;
+mod reads;
 mod restores;
 
 use super::World;
