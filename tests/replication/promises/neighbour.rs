@@ -183,3 +183,30 @@ async fn two_hundred_mixed_changes_through_faults_end_with_the_same_for_both() {
         all_hold_the_same(&[&first, &second]).await;
     }
 }
+
+/// R40.
+#[tokio::test]
+async fn without_triggers_mixed_changes_end_with_the_same_for_both() {
+    let (first, second) = two().await;
+    for n in 1..=5 {
+        first.rows(&format!("DROP TRIGGER mt_t{n}"));
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(40);
+    let mut ids = vec![first.remember("the first", &[]).await];
+    let mut n_done = 0;
+    while n_done < 100 {
+        let worlds = [&first, &second];
+        n_done += usize::from(act(&mut rng, worlds, &mut ids, n_done).await == "done");
+        if rng.random_bool(0.3) {
+            worlds[rng.random_range(0..2)].step().await;
+        }
+        first.clock.advance(Duration::from_secs(rng.random_range(0..8)));
+    }
+    for _ in 0..3 {
+        first.clock.advance(Duration::from_hours(2));
+        converge(&[&first, &second]).await;
+    }
+    assert!(first.replicator.handle().progress().pull.is_polling);
+    assert!(rows_alive(&first).iter().any(|text| text.starts_with("theirs")));
+    all_hold_the_same(&[&first, &second]).await;
+}
