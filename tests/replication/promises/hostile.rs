@@ -273,9 +273,9 @@ async fn a_feed_of_odd_keys_and_instants_is_read_to_its_end() {
     let no_mark = python.store("without its mark", &[]);
     first.rows("DELETE FROM mt_heads WHERE seq = (SELECT max(seq) FROM mt_feed)");
     goes_on(&first, &second).await;
-    for n in 0..instants.len() {
+    for (n, at) in instants.iter().enumerate() {
         let id = MemoryId::of(&format!("instant {n}"));
-        assert!(is_alive(&second, id).await, "{}", instants[n]);
+        assert!(is_alive(&second, id).await, "{at}");
     }
     assert!(is_alive(&second, no_mark).await);
     let found = set_aside(&second).await;
