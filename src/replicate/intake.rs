@@ -164,6 +164,11 @@ fn read_state(text: &str) -> Result<State, String> {
     if !is_instant(state.birth.value.at) || !is_instant(state.updated_at) {
         return Err("its state has a time that is no instant".to_owned());
     }
+    if state.newest().ms >= Stamp::MS_MAX {
+        return Err(
+            "its state has a stamp at the end of time, which no edit could follow".to_owned()
+        );
+    }
     if state.tags.len().max(state.metadata.len()) > REGISTERS_MAX {
         return Err(format!("its state has more than {REGISTERS_MAX} tags or metadata keys"));
     }

@@ -54,6 +54,7 @@ const ROWS: &[(&str, &str)] = &[
     ("created_at = 9e999", "created_at"),
     ("created_at = -1", "no instant"),
     ("created_at = 300000000000", "no instant"),
+    ("created_at = 281474976710.655", "no instant"),
     ("updated_at = 'x'", "updated_at"),
     ("updated_at = -9e300", "no instant"),
     ("deleted_at = 'never'", "deleted_at"),
@@ -205,6 +206,8 @@ const STATES: &[(&str, &str)] = &[
     ("substr(S, 1, 200)", "not readable"),
     ("json_set(S, '$.life[0]', 'ffff')", "stamp"),
     ("json_set(S, '$.life[0]', 'zz')", "stamp"),
+    ("json_set(S, '$.life[0]', 'ffffffffffffffffffffffff')", "end of time"),
+    ("json_set(S, '$.tags.t[0]', 'ffffffffffff000000000001')", "end of time"),
     ("json_set(S, '$.text[1]', 'short')", "hash"),
     ("json_set(S, '$.sup[1]', '../x')", "successor"),
     ("json_set(S, '$.type[1]', hex(zeroblob(300)))", "type"),
@@ -270,9 +273,9 @@ async fn a_feed_of_odd_keys_and_instants_is_read_to_its_end() {
     let no_mark = python.store("without its mark", &[]);
     first.rows("DELETE FROM mt_heads WHERE seq = (SELECT max(seq) FROM mt_feed)");
     goes_on(&first, &second).await;
-    for n in 0..instants.len() {
+    for (n, at) in instants.iter().enumerate() {
         let id = MemoryId::of(&format!("instant {n}"));
-        assert!(is_alive(&second, id).await, "{}", instants[n]);
+        assert!(is_alive(&second, id).await, "{at}");
     }
     assert!(is_alive(&second, no_mark).await);
     let found = set_aside(&second).await;

@@ -26,7 +26,7 @@ fn back_up(world: &mut World, folder: &Path) {
 
 fn reopen(world: &mut World, machine: &str) {
     let options = StoreOptions {
-        path: world._dir.path().join("memtide.db"),
+        path: world.dir.path().join("memtide.db"),
         machine: machine.to_owned(),
         seed: 77,
         n_readers: 2,
@@ -45,7 +45,7 @@ fn restore(world: &mut World, folder: &Path, machine: &str) {
     world.store.close();
     std::fs::copy(folder.join("memtide.db"), world.store.path()).unwrap();
     for end in ["memtide.db-wal", "memtide.db-shm"] {
-        let left = world._dir.path().join(end);
+        let left = world.dir.path().join(end);
         assert!(!left.exists(), "the store was not closed");
     }
     reopen(world, machine);
