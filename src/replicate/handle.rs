@@ -106,14 +106,15 @@ impl Shared {
         self.published.send_modify(|published| published.progress = progress);
     }
 
-    /// Publishes that nothing is sent, and why.
+    /// Publishes that nothing is sent, why, and when that is looked at again.
     pub(super) fn publish_still(
         &self,
         state: SyncState,
         action: Option<(String, String)>,
+        next_attempt_at: Option<Micros>,
         served: u64,
     ) {
-        let product = ProductProgress { state, ..ProductProgress::default() };
+        let product = ProductProgress { state, next_attempt_at, ..ProductProgress::default() };
         let progress = Progress {
             state,
             d1: product.clone(),
@@ -209,6 +210,7 @@ fn count(progress: &mut Progress, session: &Session) {
     progress.requests_limit = session.remote.requests_allowed() as u64;
     progress.requests_5min = session.remote.requests_in_window() as u64;
     progress.d1_rows_written_today = usage.rows_written;
+    progress.d1_rows_read_today = usage.rows_read;
     progress.neurons_today = usage.neurons();
 }
 

@@ -98,6 +98,8 @@ pub struct Progress {
     pub requests_limit: u64,
     /// Rows that D1 wrote for this device today, UTC.
     pub d1_rows_written_today: u64,
+    /// Rows that D1 read for this device today, UTC.
+    pub d1_rows_read_today: u64,
     /// Neurons that Workers AI spent for this device today, UTC, estimated.
     pub neurons_today: u64,
     /// What a person must do, if anything: the sentence and the next step.

@@ -181,18 +181,19 @@ impl Replicator {
         let asked = shared.take_asked();
         let Some(link) = shared.store.read(link::get).await? else {
             shared.set_session(None);
-            shared.publish_still(SyncState::Unlinked, None, asked.ticket);
+            shared.publish_still(SyncState::Unlinked, None, None, asked.ticket);
             return Ok(Step::default());
         };
         if link.is_paused {
-            shared.publish_still(SyncState::Paused, None, asked.ticket);
+            shared.publish_still(SyncState::Paused, None, None, asked.ticket);
             return Ok(Step::default());
         }
         let session = match self.session(link, asked.reload).await? {
             Ok(session) => session,
             Err(error) => {
                 let next_at = Some(shared.clock.now().plus(PROBE_EVERY));
-                shared.publish_still(error.state, Some(connect_action(&error)), asked.ticket);
+                let action = Some(connect_action(&error));
+                shared.publish_still(error.state, action, next_at, asked.ticket);
                 return Ok(Step { next_at, ..Step::default() });
             }
         };
@@ -300,11 +301,8 @@ impl Replicator {
         let store = self.shared.store.clone();
         let opened = Session::open(store, link, &self.connect, Arc::clone(&self.gates), remembered);
         match &opened {
-            Ok(_) if reload => self.gates.reload(),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start");
-            }
+            Ok(_) => self.gates.connected(reload),
+            Err(error) => self.gates.unconnected(error, self.shared.clock.now()),
         }
         let opened = opened.map(Arc::new);
         self.shared.set_session(opened.as_ref().ok().cloned());
