@@ -25,18 +25,11 @@ pub struct OldestJson {
 /// Describes the oldest duty at `now`.
 pub(super) fn describe(found: &Oldest, progress: &Progress, now: Micros) -> OldestJson {
     let Oldest { duty, after } = found;
-    let first = after.as_ref().unwrap_or(duty);
-    let (why, next_at) = if duty.state == "waiting_for_embedding" {
-        (Some("its vector doesn't exist yet".to_owned()), None)
-    } else {
-        obstacle(first, progress, now)
-    };
-    let order = match after.as_ref().map(|entry| entry.product) {
-        Some(_) if duty.state == "waiting_for_embedding" => None,
-        Some(Product::R2) => Some("its text must reach the bucket first"),
-        Some(_) => Some("its row must reach the database first"),
-        None => None,
-    };
+    let order = after.as_ref().map(|entry| match entry.product {
+        Product::R2 => "its text must reach the bucket first",
+        Product::D1 | Product::Vectorize => "its row must reach the database first",
+    });
+    let (why, next_at) = obstacle(after.as_ref().unwrap_or(duty), progress, now);
     OldestJson {
         id: duty.id.to_string(),
         product: duty.product.as_str().to_owned(),
@@ -56,6 +49,7 @@ fn obstacle(duty: &Entry, progress: &Progress, now: Micros) -> (Option<String>, 
     match duty.state.as_str() {
         "parked" => return (Some(format!("parked: {error}")), None),
         "conflict" => return (Some(format!("in conflict: {error}")), None),
+        "waiting_for_embedding" => return (Some("its vector doesn't exist yet".to_owned()), None),
         _ => {}
     }
     match progress.state {

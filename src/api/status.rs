@@ -259,7 +259,13 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
         }
         read => read?,
     };
-    let progress = doors.replicator.progress();
+    let progress = match doors.replicator.progress() {
+        // It is about to take its first look.
+        unseen if unseen.state == SyncState::Unlinked && stored.link.is_some() => {
+            unseen.in_state(SyncState::Syncing, None)
+        }
+        seen => seen,
+    };
     let now = doors.service.clock().now();
     // Read once: the state that is shown is the one that was judged.
     let model = doors.service.embedder().status();

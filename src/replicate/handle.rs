@@ -106,25 +106,17 @@ impl Shared {
         self.published.send_modify(|published| published.progress = progress);
     }
 
-    /// Publishes that nothing is sent, why, and when that is looked at again.
+    /// Publishes that nothing is sent, why, what is known all the same, and when it is tried again.
     pub(super) fn publish_still(
         &self,
+        known: Progress,
         state: SyncState,
         action: Option<(String, String)>,
-        next_attempt_at: Option<Micros>,
+        next_at: Option<Micros>,
         served: u64,
     ) {
-        let product = ProductProgress { state, next_attempt_at, ..ProductProgress::default() };
-        let progress = Progress {
-            state,
-            d1: product.clone(),
-            vectorize: product.clone(),
-            r2: product.clone(),
-            ai: product,
-            requests_limit: limit(),
-            action,
-            ..Progress::default()
-        };
+        let action = action.or_else(|| held_action(&known));
+        let progress = Progress { action, ..known.in_state(state, next_at) };
         self.publish(progress, served);
     }
 }
@@ -133,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn limit() -> u64 {
+pub(super) fn limit() -> u64 {
     REQUESTS as u64
 }
 

@@ -82,6 +82,8 @@ fn offline() {
 #[test]
 fn paused() {
     let device = Device::linked("dual");
+    device.store("sent before");
+    device.sync();
     device.succeed(&["cloud", "pause"]);
     device.store("kept back");
     let status = device.status_in("paused", &[]);
@@ -127,7 +129,8 @@ fn quota_of_neurons() {
     let mut options = Options::default();
     options.limits.neurons_per_day = Some(1);
     let device = Device::beside_python(options);
-    device.store("embedded there");
+    // So many words cost more than one neuron.
+    device.store(&"embedded there ".repeat(200));
     device.sync();
     device.store("embedded tomorrow");
     let status = device.status_when(|status| {

@@ -76,7 +76,7 @@ fn conflict_in_mode_shadow() {
     let id = device.store("both change it");
     device.sync();
     device.elsewhere("UPDATE memories SET memory_type = 'theirs'");
-    device.succeed(&["update", &id, "--type", "mine"]);
+    device.succeed(&["update", &id, "--tag", "mine"]);
     device.try_to_sync();
     let status = device.status_in("idle", &["conflict"]);
     assert_snapshot!(replication(&device, &status));
