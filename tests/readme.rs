@@ -261,6 +261,30 @@ fn every_tool_is_in_the_readme() {
     }
 }
 
+/// A promise names its tests as sentences: with underscores, the sentence is the name of the function.
+#[test]
+fn every_promise_is_held_by_tests_that_exist() {
+    let readme = file("README.md");
+    let text = section(&readme, "Promises").split("\n### ").next().unwrap();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() >= 7, "the promises were not found: {rows:?}");
+    for row in rows {
+        let mut n_tests = 0;
+        for link in row.split('[').skip(1) {
+            let (name, rest) = link.split_once("](").unwrap_or_else(|| panic!("no link: {link}"));
+            let path = rest.split(')').next().unwrap();
+            let function = format!("fn {}(", name.replace(' ', "_"));
+            let code = file(path);
+            let place = code.find(&function);
+            let before = &code[..place.unwrap_or_else(|| panic!("{path} has no {function}"))];
+            let attribute = before.trim_end().trim_end_matches("async").trim_end();
+            assert!(attribute.ends_with("test]"), "{function} of {path} is no test");
+            n_tests += 1;
+        }
+        assert!(n_tests > 0, "nothing holds {row}");
+    }
+}
+
 #[test]
 fn the_documents_link_to_files_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

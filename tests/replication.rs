@@ -77,7 +77,7 @@ struct World {
     hint: Arc<Notify>,
     token: Arc<Mutex<String>>,
     mode: LinkMode,
-    _dir: Arc<TempDir>,
+    dir: Arc<TempDir>,
 }
 
 fn space() -> Space {
@@ -135,7 +135,7 @@ impl World {
             seed,
             Arc::clone(&hint),
         );
-        Self { account, clock, store, replicator, hint, token, mode: LinkMode::Shadow, _dir: dir }
+        Self { account, clock, store, replicator, hint, token, mode: LinkMode::Shadow, dir }
     }
 
     /// A device that is linked to a fresh account whose index holds the device's own vectors.

@@ -22,6 +22,8 @@ mod device;
 mod disk;
 #[path = "simulation/fault.rs"]
 mod fault;
+#[path = "simulation/mutants.rs"]
+mod mutants;
 #[path = "simulation/network.rs"]
 mod network;
 #[path = "simulation/person.rs"]

@@ -211,21 +211,64 @@ pub(crate) mod tests {
             )
     }
 
-    fn merged(mut a: State, b: &State) -> State {
+    pub(crate) fn merged(mut a: State, b: &State) -> State {
         a.merge(b);
         a
     }
 
+    /// 20,000 cases of a law, and `MEMTIDE_SOAK` times as many where that was set for the build.
+    pub(crate) fn cases() -> ProptestConfig {
+        let soak = option_env!("MEMTIDE_SOAK").and_then(|times| times.parse().ok()).unwrap_or(1);
+        ProptestConfig::with_cases(20_000 * soak)
+    }
+
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
-        fn merge_is_a_join(a in any_state(), b in any_state(), c in any_state()) {
+        fn merging_is_commutative(a in any_state(), b in any_state()) {
             prop_assert_eq!(merged(a.clone(), &b), merged(b.clone(), &a));
-            prop_assert_eq!(
-                merged(merged(a.clone(), &b), &c),
-                merged(a.clone(), &merged(b.clone(), &c))
-            );
-            prop_assert_eq!(merged(a.clone(), &a), a.clone());
-            prop_assert!(merged(a.clone(), &b).newest() >= a.newest().max(b.newest()));
+        }
+
+        #[test]
+        fn merging_is_associative(a in any_state(), b in any_state(), c in any_state()) {
+            let left = merged(merged(a.clone(), &b), &c);
+            prop_assert_eq!(left, merged(a, &merged(b, &c)));
+        }
+
+        #[test]
+        fn merging_is_idempotent(a in any_state(), b in any_state()) {
+            let once = merged(a.clone(), &b);
+            prop_assert_eq!(merged(a.clone(), &a), a);
+            prop_assert_eq!(merged(once.clone(), &b), once);
+        }
+
+        #[test]
+        fn merging_loses_no_newer_register(a in any_state(), b in any_state()) {
+            let both = merged(a.clone(), &b);
+            prop_assert_eq!(both.newest(), a.newest().max(b.newest()));
+            prop_assert!(both.life == a.life.clone().max(b.life.clone()));
+            for (tag, register) in a.tags.iter().chain(&b.tags) {
+                prop_assert!(both.tags.get(tag).is_some_and(|kept| kept >= register));
+            }
+            for (key, register) in a.metadata.iter().chain(&b.metadata) {
+                prop_assert!(both.metadata.get(key).is_some_and(|kept| kept >= register));
+            }
+        }
+
+        #[test]
+        fn an_edit_beats_every_version_that_its_author_has_seen(
+            seen in any_state(),
+            other in any_state(),
+            clock in 0..6_u64,
+            own in stamp(),
+        ) {
+            let mut edited = seen.clone();
+            let at = Stamp::next(clock, DeviceId(1), own, seen.newest());
+            edited.kind = Register::new(at, "edited".to_owned());
+            prop_assert!(at > seen.newest() && at > own);
+            prop_assert_eq!(merged(merged(edited, &seen), &seen).kind.value, "edited");
+            prop_assert!(merged(seen, &other).newest() >= other.newest());
         }
     }
 

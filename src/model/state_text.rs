@@ -121,15 +121,24 @@ pub fn digest(id: &MemoryId, state_text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::tests::any_state;
+    use super::super::state::tests::{any_state, cases, merged};
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
         fn every_state_reads_back(state in any_state()) {
             let text = write(&state);
             prop_assert_eq!(read(&text).expect("readable"), state);
+        }
+
+        #[test]
+        fn merging_texts_is_merging_states(a in any_state(), b in any_state()) {
+            let reread = |state: &_| read(&write(state)).expect("readable");
+            let there = merged(reread(&a), &reread(&b));
+            prop_assert_eq!(write(&there), write(&merged(b, &a)));
         }
     }
 

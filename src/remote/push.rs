@@ -19,6 +19,7 @@ use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
+use crate::mutant::{self, Mutant};
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -306,7 +307,10 @@ pub struct Winner {
 fn decide(anchor: Option<&Anchor>, notices: bool) -> Statement {
     let seq = anchor.map(|anchor| anchor.seq.to_string());
     let params = vec![seq, anchor.map(|anchor| anchor.nonce.clone())];
-    if notices {
+    if mutant::is(Mutant::NoCompareAndSwap) {
+        let cas = "COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER)";
+        Statement::new(DECIDE.replace(cas, "true"), params)
+    } else if notices {
         Statement::new(DECIDE, params)
     } else {
         Statement::new(format!("{DECIDE}{UNNOTICED}"), params)

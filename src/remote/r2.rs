@@ -112,6 +112,14 @@ impl R2 {
         let request = bare(Product::R2, Method::GET, &self.object(key))?;
         let answer = self.remote.exchange(Product::R2, request, BODY_DEADLINE).await?;
         if answer.is_success() {
+            let is_whole = answer
+                .header("etag")
+                .and_then(md5_of)
+                .is_none_or(|stored| stored == hex::encode(Md5::digest(&answer.bytes)));
+            if !is_whole {
+                let what = "other bytes arrived than are stored";
+                return Err(RemoteError::unreadable(Product::R2, what));
+            }
             return Ok(Some(answer.bytes));
         }
         match self.remote.refusal(Product::R2, &answer) {
@@ -174,7 +182,11 @@ impl R2 {
 
 /// The MD5 of a stored object, which its etag is for an object that came in one piece.
 fn stored_md5(result: &Value) -> Option<String> {
-    let etag = result.get("etag")?.as_str()?.trim_matches('"').to_ascii_lowercase();
+    md5_of(result.get("etag")?.as_str()?)
+}
+
+fn md5_of(etag: &str) -> Option<String> {
+    let etag = etag.trim_matches('"').to_ascii_lowercase();
     let is_md5 = etag.len() == 32 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_md5.then_some(etag)
 }

@@ -157,7 +157,7 @@ fn to_json(value: ValueRef<'_>) -> Value {
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned().into(),
-        ValueRef::Blob(_) => panic!("no blob is expected"),
+        ValueRef::Blob(bytes) => bytes.to_vec().into(),
     }
 }
 

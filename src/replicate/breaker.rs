@@ -9,6 +9,7 @@
 use super::progress::SyncState;
 use crate::backoff::Policy;
 use crate::clock::Micros;
+use crate::mutant::{self, Mutant};
 use crate::remote::classify::RETRY_AFTER_CAP;
 use crate::remote::error::{Disposition, Pause, Product, RemoteError};
 use rand::{Rng, RngExt as _};
@@ -96,6 +97,7 @@ impl Breaker {
             until.filter(|until| *until > now.0 && *until <= now.plus(most).0)
         };
         let shut = ahead(self.until, SHUT_MAX).max(ahead(self.quiet_until, RETRY_AFTER_CAP));
+        let shut = shut.filter(|_| !mutant::is(Mutant::RetryAfterIgnored));
         match (shut, self.until) {
             (Some(until), _) => Admission::Shut { until: Micros(until) },
             (None, Some(_)) => Admission::Probe,

@@ -199,17 +199,14 @@ async fn by_name(
     Ok(Look { n_owed, found_all, goes_on: false })
 }
 
-/// Whether the index shows a change, or one that came after it.
+/// Whether the index shows what the memory is by now: of a vector the version that was sent, or one that
+/// came after it.
 fn is_held(change: &Unconfirmed, there: Option<&StoredVector>) -> bool {
-    match (&change.rev, there) {
-        (None, there) => there.is_none(),
-        (Some(_), None) => false,
-        // One without a stamp is the Python service's, made from the same text.
-        (Some(sent), Some(there)) => {
-            let stamp = there.metadata.get("rev").and_then(serde_json::Value::as_str);
-            stamp.is_none_or(|stamp| stamp >= sent.as_str())
-        }
-    }
+    let Some(there) = there else { return !change.is_findable };
+    // One without a stamp is the Python service's, made from the same text.
+    let stamp = there.metadata.get("rev").and_then(serde_json::Value::as_str);
+    let is_older = |sent: &String| stamp.is_some_and(|stamp| stamp < sent.as_str());
+    change.is_findable && !change.rev.as_ref().is_some_and(is_older)
 }
 
 /// Reads on in the index's list, a bounded number of pages.
@@ -250,7 +247,8 @@ mod tests {
 
     fn change(rev: Option<&str>) -> Unconfirmed {
         let rev = rev.map(str::to_owned);
-        Unconfirmed { seq: 1, key: 1, id: MemoryId::of("x"), rev, submitted_at: Micros(0) }
+        let id = MemoryId::of("x");
+        Unconfirmed { seq: 1, key: 1, id, rev, is_findable: true, submitted_at: Micros(0) }
     }
 
     fn vector(metadata: serde_json::Value) -> StoredVector {
@@ -265,8 +263,18 @@ mod tests {
         assert!(is_held(&sent, Some(&vector(json!({"rev": "000b"})))));
         assert!(is_held(&sent, Some(&vector(json!({"rev": "000c"})))));
         assert!(is_held(&sent, Some(&vector(json!({})))), "the Python service's own");
-        assert!(is_held(&change(None), None));
-        assert!(!is_held(&change(None), Some(&vector(json!({})))));
+    }
+
+    #[test]
+    fn what_counts_is_what_the_memory_is_by_now() {
+        for rev in [None, Some("000b")] {
+            let dead = Unconfirmed { is_findable: false, ..change(rev) };
+            assert!(is_held(&dead, None));
+            assert!(!is_held(&dead, Some(&vector(json!({"rev": "000c"})))));
+        }
+        let came_back = change(None);
+        assert!(!is_held(&came_back, None), "our deletion came after another device's vector");
+        assert!(is_held(&came_back, Some(&vector(json!({"rev": "000a"})))));
     }
 
     #[test]

@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// Tags and keys of one state, removed ones included, beyond which nobody sane has written it.
 const REGISTERS_MAX: usize = 20_000;
+/// How a row begins whose text is in the bucket.
+const PLACEHOLDER: &str = "[R2 Content: ";
 /// Characters of a foreign key that are kept.
 const KEY_MAX_CHARS: usize = 80;
 
@@ -162,6 +164,11 @@ fn read_state(text: &str) -> Result<State, String> {
     if !is_instant(state.birth.value.at) || !is_instant(state.updated_at) {
         return Err("its state has a time that is no instant".to_owned());
     }
+    if state.newest().ms >= Stamp::MS_MAX {
+        return Err(
+            "its state has a stamp at the end of time, which no edit could follow".to_owned()
+        );
+    }
     if state.tags.len().max(state.metadata.len()) > REGISTERS_MAX {
         return Err(format!("its state has more than {REGISTERS_MAX} tags or metadata keys"));
     }
@@ -206,6 +213,11 @@ impl Looked {
             && let Some(text) = &text
         {
             Text::check(text.clone(), TEXT_MAX_BYTES).map_err(|refusal| refusal.to_string())?;
+        }
+        let is_moved = |text: &String| text.starts_with(PLACEHOLDER) && text.ends_with(']');
+        let is_inline = self.is_row_alive() && stored_in_bucket(&self).is_none();
+        if is_inline && text.as_ref().is_some_and(is_moved) {
+            return Err("its text moved to the bucket while it was being read".to_owned());
         }
         let body = text.as_deref().map(BodyHash::of);
         let is_untouched = !self.is_touched && self.state.as_ref().is_some_and(State::is_alive);

@@ -4,6 +4,7 @@ use crate::clock::Micros;
 use crate::model::space::UnitVector;
 use crate::model::state::State;
 use crate::model::state_text::{self, BadState};
+use crate::mutant::{self, Mutant};
 use crate::remote::push::{PushRow, placeholder};
 use crate::remote::vector_row::VectorRow;
 use crate::store::outbox::Outgoing;
@@ -18,17 +19,21 @@ pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
     let text = memory.content.as_deref().unwrap_or_default();
     let deleted_at =
         Micros(i64::try_from(state.life.stamp.ms).unwrap_or(i64::MAX).saturating_mul(1000));
+    let mut r2_key = memory.r2_key.clone();
+    if mutant::is(Mutant::BodyAfterRow) && text.starts_with("long") {
+        r2_key = Some(body_key(memory)?);
+    }
     Ok(PushRow {
         id: memory.id,
         expected_seq: memory.seq,
         alive: state.is_alive(),
-        content: memory.r2_key.as_deref().map_or_else(|| text.to_owned(), placeholder),
+        content: r2_key.as_deref().map_or_else(|| text.to_owned(), placeholder),
         memory_type: state.kind.value.clone(),
         tags: state.live_tags().into_iter().map(str::to_owned).collect(),
         metadata_json: metadata_json(&state),
         created_at: state.birth.value.at,
         deleted_at: (!state.is_alive()).then_some(deleted_at),
-        r2_key: memory.r2_key.clone(),
+        r2_key,
         content_size: text.len(),
         digest: state_text::digest(&memory.id, &memory.state),
         state_text: memory.state.clone(),

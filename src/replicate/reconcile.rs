@@ -142,7 +142,7 @@ fn instant(column: &str, seconds: Option<f64>) -> Result<Option<Micros>, String>
     let Some(seconds) = seconds else { return Ok(None) };
     let micros = seconds * 1e6;
     #[expect(clippy::cast_precision_loss, reason = "a bound needs no precision")]
-    let is_possible = micros >= 0.0 && micros / 1e3 <= Stamp::MS_MAX as f64;
+    let is_possible = micros >= 0.0 && micros / 1e3 < Stamp::MS_MAX as f64;
     #[expect(clippy::cast_possible_truncation, reason = "checked just above")]
     let at = Micros(micros.round() as i64);
     if is_possible { Ok(Some(at)) } else { Err(format!("the {column} of its row is no instant")) }
@@ -304,3 +304,6 @@ fn edit(state: &mut State, row: &Shown, body: Option<BodyHash>) {
         state.updated_at = state.updated_at.max(at);
     }
 }
+
+#[cfg(test)]
+mod tests;

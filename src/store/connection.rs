@@ -80,6 +80,9 @@ pub(super) fn open_writer(path: &Path, vfs: Option<&str>) -> Result<Connection, 
         rusqlite_migration::Error::RusqliteError { err, .. } => StoreError::from(err),
         other => StoreError::Corrupt(other.to_string()),
     })?;
+    if mutant::is(Mutant::VolatileOutbox) {
+        conn.execute_batch("DELETE FROM outbox")?;
+    }
     Ok(conn)
 }
 
@@ -101,10 +104,13 @@ pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, 
 }
 
 fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> rusqlite::Result<Connection> {
-    match vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs),
-        None => Connection::open_with_flags(path, flags),
-    }
+    let conn = match vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    // Else a statement with a bounded list is planned anew at every use.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(conn)
 }
 
 fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {

@@ -15,6 +15,7 @@ use super::writer::Write;
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
 use crate::model::refusal::Refusal;
+use crate::mutant::{self, Mutant};
 use rusqlite::{OptionalExtension as _, Row as SqlRow, params};
 
 /// Where a duty is owed to.
@@ -354,6 +355,8 @@ pub fn next_due_at(read: &Read<'_>, product: Product) -> Result<Option<Micros>, 
 fn waits_for(product: Product) -> &'static str {
     match product {
         Product::R2 => "",
+        Product::D1 if mutant::is(Mutant::BodyAfterRow) => "",
+        Product::Vectorize if mutant::is(Mutant::VectorBeforeRow) => "",
         Product::D1 => {
             "AND NOT EXISTS (SELECT 1 FROM outbox b WHERE b.memory = o.memory AND b.product = 'r2')"
         }
@@ -377,9 +380,14 @@ pub fn settle(
     let n_gone = write
         .conn
         .prepare_cached(
-            "DELETE FROM outbox WHERE memory = ?1 AND product = ?2 AND generation = ?3",
+            "DELETE FROM outbox WHERE memory = ?1 AND product = ?2 AND (generation = ?3 OR ?4)",
         )?
-        .execute(params![key, product.as_str(), generation])?;
+        .execute(params![
+            key,
+            product.as_str(),
+            generation,
+            mutant::is(Mutant::SettleWithoutGeneration)
+        ])?;
     Ok(n_gone == 1)
 }
 

@@ -13,7 +13,7 @@ use super::reader::Read;
 use super::row::{Cause, Row, is_findable, save};
 use super::writer::Write;
 use crate::model::id::{BodyHash, MemoryId};
-use crate::model::state::State;
+use crate::model::state::{Register, State};
 use crate::mutant::{self, Mutant};
 use rusqlite::OptionalExtension as _;
 use std::collections::HashMap;
@@ -186,7 +186,8 @@ fn deletions(write: &Write<'_>, incoming: &[Incoming]) -> Result<Option<u64>, St
     for one in incoming {
         let here = Row::load(write, &one.id)?;
         let merged = merged(here.as_ref(), one);
-        if text_of(here.as_ref(), &merged, one) == Needed::Missing {
+        let is_missing = text_of(here.as_ref(), &merged, one) == Needed::Missing;
+        if is_missing && instead(here.as_ref(), &merged, one).is_none() {
             return Ok(None);
         }
         n += u64::from(here.is_some_and(|row| row.state.is_alive()) && !merged.is_alive());
@@ -207,11 +208,15 @@ fn merged(here: Option<&Row>, incoming: &Incoming) -> State {
 /// The database refused.
 pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became>, StoreError> {
     let before = Row::load(write, &incoming.id)?;
-    let merged = merged(before.as_ref(), incoming);
+    let mut merged = merged(before.as_ref(), incoming);
     let content = match text_of(before.as_ref(), &merged, incoming) {
         Needed::Text(text) => Some(text.to_owned()),
         Needed::Nothing => None,
-        Needed::Missing => return Ok(None),
+        Needed::Missing => {
+            let Some(text) = instead(before.as_ref(), &merged, incoming) else { return Ok(None) };
+            merged.text = Register::new(write.stamp(merged.newest()), BodyHash::of(text));
+            Some(text.to_owned())
+        }
     };
     if let Some(here) = &before {
         let is_news = merged != incoming.state && here.state != incoming.state;
@@ -308,6 +313,21 @@ fn text_of<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) 
         None if merged.is_alive() => Needed::Missing,
         // Something to bring back is better than nothing.
         None => here.map_or(Needed::Nothing, Needed::Text),
+    }
+}
+
+/// A memory lives on with the text of a deletion that never showed it: the text at hand becomes its text,
+/// as a change of its own. Waiting for the other one could be for ever.
+fn instead<'a>(before: Option<&'a Row>, merged: &State, incoming: &'a Incoming) -> Option<&'a str> {
+    let here = before?;
+    let kept = here.content.as_deref();
+    match (here.state.is_alive(), incoming.state.is_alive()) {
+        (true, false) if incoming.state.text == merged.text => kept,
+        (false, true) if here.state.text == merged.text => {
+            let is_named = |text: &&str| BodyHash::of(text) == incoming.state.text.value;
+            incoming.content.as_deref().or(kept.filter(is_named))
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,9 @@
 //! Changes of the vector index that were accepted and are not confirmed yet. The index takes its time,
 //! and may drop what it has accepted: a change is done only once the index has been seen to hold it.
 //!
+//! What the index should hold is what the memory is now, not what was sent: another device may have
+//! brought the memory back, or deleted it, while its change was overtaken by ours.
+//!
 //! Changes are numbered in the order in which they were submitted, by this table and no clock: what the
 //! index says of one of them holds for all before it.
 
@@ -33,6 +36,8 @@ pub struct Unconfirmed {
     pub id: MemoryId,
     /// The newest stamp that was sent with the vector; `None` if the vector was deleted.
     pub rev: Option<String>,
+    /// Whether the memory is to have a vector by now.
+    pub is_findable: bool,
     /// When it was submitted, by this device's clock.
     pub submitted_at: Micros,
 }
@@ -122,7 +127,8 @@ pub fn upto(
         .prepare_cached("SELECT count(*) FROM unconfirmed_vector WHERE seq <= ?1")?
         .query_row([upto], |row| row.get(0))?;
     let mut statement = read.conn.prepare_cached(
-        "SELECT u.seq, u.memory, m.id, u.rev, u.submitted_at
+        "SELECT u.seq, u.memory, m.id, u.rev, u.submitted_at,
+           m.deleted_at IS NULL AND m.superseded_by IS NULL
          FROM unconfirmed_vector u JOIN memory m ON m.key = u.memory
          WHERE u.seq <= ?1 ORDER BY u.seq LIMIT ?2",
     )?;
@@ -135,6 +141,7 @@ pub fn upto(
             id: parse_id(row.get_ref(2)?.as_str().unwrap_or_default())?,
             rev: row.get(3)?,
             submitted_at: Micros(row.get(4)?),
+            is_findable: row.get(5)?,
         });
     }
     Ok((found, total))
@@ -173,9 +180,8 @@ pub fn owe_again(write: &mut Write<'_>, seqs: &[i64]) -> Result<u64, StoreError>
     repair::owe(write, Product::Vectorize, &keys)
 }
 
-/// What a page of the index's own list says of the changes up to number `upto`: vectors that were put
-/// there are confirmed, vectors that were deleted and are still there are owed again. Returns how many
-/// duties are new.
+/// What a page of the index's own list says of the changes up to number `upto`: a vector that is there
+/// and should be is confirmed, one that should not is owed again. Returns how many duties are new.
 ///
 /// # Errors
 /// The database refused.
@@ -183,21 +189,23 @@ pub fn listed(write: &mut Write<'_>, upto: i64, ids: &[String]) -> Result<u64, S
     let (mut held, mut undeleted) = (Vec::new(), Vec::new());
     for id in ids {
         let mut statement = write.conn.prepare_cached(
-            "SELECT u.seq, u.rev IS NULL FROM unconfirmed_vector u JOIN memory m ON m.key = u.memory
+            "SELECT u.seq, m.deleted_at IS NULL AND m.superseded_by IS NULL
+             FROM unconfirmed_vector u JOIN memory m ON m.key = u.memory
              WHERE m.id = ?1 AND u.seq <= ?2",
         )?;
         let mut rows = statement.query((id, upto))?;
         while let Some(row) = rows.next()? {
-            let is_deletion: bool = row.get(1)?;
-            if is_deletion { &mut undeleted } else { &mut held }.push(row.get(0)?);
+            let is_findable: bool = row.get(1)?;
+            if is_findable { &mut held } else { &mut undeleted }.push(row.get(0)?);
         }
     }
     confirm(write, &held)?;
     owe_again(write, &undeleted)
 }
 
-/// What the end of the index's list says of the changes up to number `upto` that it did not speak of:
-/// deletions are confirmed, vectors are owed again. Returns how many duties are new.
+/// What the end of the index's list says of the changes up to number `upto` that it did not speak of: a
+/// vector that should not be there is confirmed to be gone, one that should is owed again. Returns how
+/// many duties are new.
 ///
 /// # Errors
 /// The database refused.

@@ -87,7 +87,7 @@ fn verify_finds_what_is_gone_and_repairs_it() {
     ok(&home, &["cloud", "link", "--yes"]);
     ok(&home, &["cloud", "sync"]);
     let fine = ok(&home, &["cloud", "verify"]);
-    let first = "2 memories compared with 2 states, 2 rows, 0 vectors, 0 bodies\n";
+    let first = "2 memories compared with 2 states, 2 rows, 0 vectors\n";
     assert_eq!(fine.out, format!("{first}everything agrees\n"), "{fine:?}");
 
     let database = cloud.core().d1_rows("memtide", "DELETE FROM mt_entry").expect("a statement");

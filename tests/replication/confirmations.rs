@@ -170,3 +170,48 @@ async fn a_change_made_meanwhile_is_neither_confirmed_nor_sent_twice() {
     assert!(sent.iter().all(|request| !request.path.ends_with("upsert")), "{sent:?}");
     assert_eq!(world.vectors()[0].metadata["tags"], "b");
 }
+
+#[tokio::test]
+async fn a_deletion_that_overtakes_a_revival_of_another_device_does_no_lasting_harm() {
+    let mut first = World::unlinked(Options::default());
+    first.provision(&Contract::local(super::space()).unwrap()).await;
+    let mut second = World::device(first.account.clone(), first.clock.clone(), 2);
+    for world in [&mut first, &mut second] {
+        world.mode = super::LinkMode::Dual;
+        world.activate().await;
+        world.link().await.unwrap();
+    }
+    let id = first.remember("phoenix", &[]).await;
+    first.embed().await;
+    first.confirm().await;
+    second.replicator.handle().sync_now();
+    second.confirm().await;
+    second.embed().await;
+    // The second device's row of the deletion goes up, the removal of the vector is held up.
+    second.forget(id).await;
+    let late = Rule::new(Effect::Drop).on(Product::Vectorize).times(1);
+    let late = second.account.core().inject(late);
+    second.settle().await;
+    assert_eq!(second.account.core().fired(late), 1);
+    // Meanwhile the first one learns of it, stores it anew, and its vector is seen to be there.
+    first.replicator.handle().sync_now();
+    first.settle().await;
+    assert!(first.get(id).await.deleted_at.is_some());
+    first.remember("phoenix", &[]).await;
+    first.embed().await;
+    first.confirm().await;
+    assert_eq!(first.vectors().len(), 1);
+    // Then the removal goes through, before the second one has read of the revival.
+    let cut = second.account.core().inject(Rule::new(Effect::Drop).on(Product::D1));
+    second.store.write(memtide::store::outbox::hasten).await.unwrap();
+    second.settle().await;
+    assert!(second.account.core().fired(cut) > 0);
+    assert!(second.vectors().is_empty(), "the removal came last");
+    second.account.core().clear_faults();
+    second.replicator.handle().sync_now();
+    second.settle().await;
+    second.embed().await;
+    second.confirm().await;
+    assert!(second.get(id).await.deleted_at.is_none());
+    assert_eq!(second.vectors().len(), 1);
+}

@@ -313,6 +313,8 @@ async fn a_comparison_of_many_memories_costs_few_rows_and_requests() {
 #[tokio::test]
 async fn once_a_week_the_stores_are_compared_and_repaired_unasked() {
     let (mut world, ids) = world().await;
+    let key = world.account.core().object_keys("bodies").unwrap().remove(0);
+    R2::new(world.remote(), "bodies").delete(&key).await.unwrap();
     let count = format!("SELECT count(*) FROM mt_entry WHERE id = '{}'", ids[0]);
     world.damage(&format!("DELETE FROM mt_entry WHERE id = '{}'", ids[0]));
     world.clock.advance(Duration::from_hours(6 * 24));
@@ -327,6 +329,7 @@ async fn once_a_week_the_stores_are_compared_and_repaired_unasked() {
     world.clock.advance(Duration::from_hours(2));
     world.settle().await;
     assert_eq!(world.rows(&count), ["1"]);
+    assert_eq!(world.account.core().object_keys("bodies").unwrap(), [key]);
     // It is remembered over a restart.
     world.account.core().clear_requests();
     world.restart();

@@ -12,6 +12,7 @@ use memtide::emulator::Cloudflare;
 use memtide::emulator::options::Options;
 use memtide::emulator::outcome::Outcome;
 use memtide::model::space::Space;
+use memtide::mutant::{self, Mutant};
 use memtide::remote;
 use memtide::remote::budget::Budget;
 use memtide::remote::contract::Contract;
@@ -87,6 +88,13 @@ impl Template {
     pub fn account(&self, time: &Time) -> Arc<Cloudflare> {
         let account = bare(time);
         account.d1_become(DATABASE, &self.database).unwrap();
+        if mutant::is(Mutant::NoTriggers) {
+            let drop = |conn: &Connection| {
+                let all = ["mt_t1", "mt_t2", "mt_t3", "mt_t4", "mt_t5"];
+                all.iter().try_for_each(|name| conn.execute_batch(&format!("DROP TRIGGER {name}")))
+            };
+            account.d1_look(DATABASE, drop).unwrap();
+        }
         Arc::new(account)
     }
 }

@@ -114,17 +114,19 @@ impl Python {
         let number = rng.random_range(0..n_texts);
         let memory = super::person::id(number);
         let at = self.seconds(now);
-        if rng.random_bool(0.3) {
+        if self.copies.is_empty() || rng.random_bool(0.3) {
             self.copy_all(account);
         }
         let is_sooner = |fault| faults.is_on(fault) && !faults.happened().contains_key(&fault);
         let may_purge = faults.is_on(Fault::Purges) && rng.random_bool(0.2);
         if is_sooner(Fault::Purges) || may_purge {
-            let Some(row) = account.d1_look(DATABASE, tombstone).unwrap() else {
-                return forget(memory, at);
-            };
-            faults.count(Fault::Purges);
-            return purge(memory, row);
+            if let Some(row) = account.d1_look(DATABASE, tombstone).unwrap() {
+                faults.count(Fault::Purges);
+                return purge(memory, row);
+            }
+            if let Some(living) = account.d1_look(DATABASE, living).unwrap() {
+                return forget(living.parse().expect("an id"), at);
+            }
         }
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
         if (is_sooner(Fault::OldCopies) || may_upload) && !self.copies.is_empty() {
@@ -192,6 +194,11 @@ fn tombstone(conn: &Connection) -> rusqlite::Result<Option<i64>> {
     conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
 }
 
+fn living(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT content_hash FROM memories WHERE deleted_at IS NULL ORDER BY id LIMIT 1";
+    conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()
+}
+
 fn purge(memory: MemoryId, row: i64) -> Errand {
     let mut errand = Errand::new("purges a tombstone".to_owned(), memory);
     errand.then(0, sql(PURGE, vec![is(row)]));
@@ -223,6 +230,10 @@ impl Errand {
     /// Makes the next request. What fails ends the errand, as it does there.
     pub fn go_on(&mut self, account: &Cloudflare) -> Done {
         let Some((_, task)) = self.tasks.pop_front() else { return Done::default() };
+        if matches!(task, Task::DeleteBody) && !self.is_there(account) {
+            // A body that it removes in vain is damage, which a verification finds and nothing else.
+            self.body = None;
+        }
         let request = self.request(&task);
         let answer = request.and_then(|request| account.handle(&addressed(request)).answer());
         let answer = answer.filter(|answer| answer.status().is_success());
@@ -238,6 +249,12 @@ impl Errand {
             Task::DeleteBody => Done { body: self.body.clone(), ..Done::default() },
             Task::PutVector | Task::DeleteVector => Done::default(),
         }
+    }
+
+    fn is_there(&self, account: &Cloudflare) -> bool {
+        let sql = "SELECT 1 FROM memories WHERE id = ? AND r2_key IS ? AND deleted_at IS NULL";
+        let look = |conn: &Connection| conn.prepare_cached(sql)?.exists((self.row, &self.body));
+        account.d1_look(DATABASE, look).unwrap()
     }
 
     fn keep(&mut self, text: &str, keep: &Keep, body: &[u8]) -> Done {
@@ -363,7 +380,7 @@ fn forget(memory: MemoryId, at: f64) -> Errand {
     errand.then(0, Task::Sql { text: FIND, params: find, keep: Keep::FoundRow });
     errand.then(250, Task::DeleteVector);
     errand.then(250, Task::DeleteBody);
-    errand.then(250, sql(FORGET, vec![is(at), Param::Row]));
+    errand.then(0, sql(FORGET, vec![is(at), Param::Row]));
     errand
 }
 

@@ -6,12 +6,14 @@ use super::schedule::Schedule;
 use super::world::{Event, Violation, World};
 use memtide::model::id::MemoryId;
 use rand::RngExt as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// Sessions that are added until every fault has happened.
 const EXTRA_SESSIONS: usize = 20;
+/// The run was quieter than it was meant to be.
+pub const NEVER_HAPPENED: &str = "every_fault_happens";
 /// How long everything may take to come to rest once all is well.
 const REST_WITHIN: Duration = Duration::from_hours(3);
 /// The same in events, should time stand still.
@@ -84,11 +86,15 @@ fn play(world: &mut World) {
         if world.faults.missing().is_empty() {
             break;
         }
+        for device in 0..world.devices.len() {
+            // Whoever waits for a plan's limit or a person would wait for longer than a session.
+            world.device(device).sync_now();
+        }
         session(world, Duration::from_secs(60), Duration::from_secs(60), true);
     }
     let missing = world.faults.missing();
     if !missing.is_empty() {
-        world.break_off("every_fault_happens", format!("{missing:?} never happened"));
+        world.break_off(NEVER_HAPPENED, format!("{missing:?} never happened"));
     }
     heal_and_drain(world);
 }
@@ -130,13 +136,7 @@ fn heal_and_drain(world: &mut World) {
     while world.violation.is_none() && !is_at_rest(world) {
         n_events += 1;
         if !world.next_before(until) || n_events > REST_WITHIN_EVENTS {
-            let owed: Vec<_> = world.locals.iter().map(|local| local.duties.clone()).collect();
-            let cursors: Vec<_> = world.locals.iter().map(|local| local.cursor).collect();
-            let doing: Vec<_> =
-                world.devices.iter().flatten().map(super::device::Device::progress).collect();
-            let aside: Vec<_> = world.locals.iter().map(|local| local.quarantine.clone()).collect();
-            let why =
-                format!("owed {owed:?}, set aside {aside:?}, cursors {cursors:?}, doing {doing:?}");
+            let why = unrest(world);
             return world.break_off("everything_comes_to_rest", why);
         }
     }
@@ -163,4 +163,31 @@ fn is_at_rest(world: &mut World) -> bool {
     !world.has_errands()
         && world.locals.iter().all(|local| is_done(local))
         && world.devices.iter().flatten().all(|device| !device.is_stepping())
+}
+
+/// What keeps the world from rest: what is owed, set aside or unread, here and in the cloud.
+fn unrest(world: &World) -> String {
+    let mut lines = Vec::new();
+    for (device, local) in world.locals.iter().enumerate() {
+        let owed = local.duties.keys().map(|(id, _)| *id);
+        let unread = world.cloud.feed.iter().filter(|(_, seq)| **seq > local.cursor);
+        let aside = local.quarantine.keys().filter_map(|id| id.parse().ok());
+        let ids: BTreeSet<MemoryId> = owed.chain(unread.map(|(id, _)| *id)).chain(aside).collect();
+        for id in ids {
+            let duties = local.duties.iter().filter(|((of, _), _)| *of == id);
+            let duties: Vec<_> = duties.map(|((_, product), duty)| (product, duty)).collect();
+            lines.push(format!(
+                "device {device} at {} has {id}: {:?}, owes {duties:?}, set aside {:?}; at {:?} the cloud has {:?}, {:?}",
+                local.cursor,
+                local.memories.get(&id),
+                local.quarantine.get(&id.to_string()),
+                world.cloud.feed.get(&id),
+                world.cloud.entries.get(&id),
+                world.cloud.rows.get(&id),
+            ));
+        }
+        let doing = world.devices.get(device).and_then(Option::as_ref);
+        lines.extend(doing.map(super::device::Device::progress));
+    }
+    lines.join("\n  ")
 }

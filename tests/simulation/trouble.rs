@@ -231,8 +231,9 @@ impl World {
             _ => {
                 let reply = match self.rng.random_range(0..3) {
                     0 => Reply::html(503),
-                    1 => Reply::html(502),
-                    _ => Reply::not_json(),
+                    // From the bucket any text is an object.
+                    1 if product != Product::R2 => Reply::not_json(),
+                    _ => Reply::html(502),
                 };
                 Effect::Reply { executed: self.rng.random_bool(0.4), reply }
             }

@@ -43,9 +43,9 @@ const YOUNG: Duration = Duration::from_mins(10);
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Digests and the index: what is cheap enough to be done unasked.
+    /// Digests, the index and the bucket: what is cheap enough to be done unasked.
     Cheap,
-    /// Also the Python service's rows and the bucket.
+    /// Also the Python service's rows.
     All,
 }
 
@@ -97,9 +97,7 @@ pub(super) async fn verify(
         compared.rows = Some(rows::compare(&mut check, &local, &mut found).await?);
     }
     compared.vectors = vectors::compare(&mut check, &local, &mut found).await?;
-    if scope == Scope::All {
-        compared.bodies = bodies::compare(&mut check, &local, &mut found).await?;
-    }
+    compared.bodies = bodies::compare(&mut check, &local, &mut found).await?;
     let on_the_way = local.n_owed() + found.n_skipped();
     let candidates = repair::recheck(session, found.into_list()).await?;
     let n_repaired = if repairs {

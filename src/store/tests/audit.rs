@@ -166,6 +166,11 @@ async fn a_list_of_the_index_confirms_and_owes_again() {
         submit(&f, name, rev, 1, "m").await;
     }
     submit(&f, "newer", Some("1"), 1, "m").await;
+    for name in ["deleted", "undeleted"] {
+        let id = MemoryId::of(name);
+        f.store.write(move |w| memory::delete(w, &id, "test")).await.unwrap();
+    }
+    settle_all(&f).await;
     let ids = ["held", "undeleted", "unknown"].map(|name| MemoryId::of(name).to_string());
     let owed = f.store.write(move |w| unconfirmed::listed(w, 4, &ids)).await.unwrap();
     assert_eq!((owed, waiting(&f).await.len()), (1, 3));

@@ -2,6 +2,7 @@
 
 mod audit;
 mod duties;
+mod pull;
 mod transfer;
 
 use super::error::StoreError;

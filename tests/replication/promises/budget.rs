@@ -6,8 +6,8 @@ use crate::World;
 use memtide::clock::{Clock as _, Micros};
 use memtide::emulator::faults::{Effect, Reply, RetryAfter, Rule};
 use memtide::emulator::product::Product;
-use memtide::store::outbox;
 use memtide::store::link::LinkMode;
+use memtide::store::outbox;
 use std::time::Duration;
 
 /// R38.

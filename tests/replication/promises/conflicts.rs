@@ -4,6 +4,8 @@ use super::judge::all_hold_the_same;
 use super::{annotate, another, converge, metadata, rows_alive, two};
 use crate::{NOON, World};
 use memtide::clock::{Clock as _, ManualClock, Micros};
+use memtide::model::draft::{Author, Patch};
+use memtide::model::id::MemoryId;
 use memtide::model::space::UnitVector;
 use memtide::store::link::LinkMode;
 use memtide::store::memory;
@@ -136,10 +138,7 @@ async fn an_older_edit_that_arrives_later_does_not_win() {
     let (first, second) = two().await;
     let id = first.remember("edited twice", &["start"]).await;
     converge(&[&first, &second]).await;
-    let typed = |kind| {
-        use memtide::model::draft::{Author, Patch};
-        Patch::check(None, None, Some(kind), None, Author::default(), 1).unwrap()
-    };
+    let typed = |kind| Patch::check(None, None, Some(kind), None, Author::default(), 1).unwrap();
     // The first device edits, and is away; the second edits an hour later, and is there.
     first.patch(id, typed("older")).await;
     first.clock.advance(Duration::from_hours(1));
@@ -153,6 +152,53 @@ async fn an_older_edit_that_arrives_later_does_not_win() {
     assert_eq!(first.rows("SELECT memory_type FROM memories"), ["newer"]);
     let versions = first.store.read(move |read| memory::versions(read, &id)).await.unwrap();
     assert!(versions.iter().any(|version| version.memory_type == "older"), "it is kept");
+    all_hold_the_same(&[&first, &second]).await;
+}
+
+/// Edits that a device makes in one go.
+async fn retype(world: &World, ids: &[MemoryId], kind: &str) {
+    let patch = Patch::check(None, None, Some(kind), None, Author::default(), 1).unwrap();
+    let ids = ids.to_vec();
+    let job = move |write: &mut memtide::store::Write<'_>| {
+        ids.iter().try_for_each(|id| memory::update(write, id, &patch).map(drop))
+    };
+    world.store.write(job).await.unwrap();
+}
+
+/// R37.
+#[tokio::test]
+async fn a_month_offline_with_five_thousand_edits_each_ends_in_agreement_by_few_requests() {
+    let (first, second) = two().await;
+    let ids = first.remember_many(2000).await;
+    converge(&[&first, &second]).await;
+    first.account.core().set_network(false);
+    // 1,250 memories edited four times by each; 500 of them by both.
+    for round in 0..4 {
+        retype(&first, &ids[..1250], &format!("first {round}")).await;
+        first.clock.advance(Duration::from_hours(90));
+        retype(&second, &ids[750..], &format!("second {round}")).await;
+        first.clock.advance(Duration::from_hours(90));
+        first.settle().await;
+        second.settle().await;
+    }
+    first.account.core().set_network(true);
+    first.account.core().clear_requests();
+    first.clock.advance(Duration::from_mins(15));
+    converge(&[&first, &second]).await;
+    for world in [&first, &second] {
+        for (n, id) in ids.iter().enumerate().step_by(50) {
+            let expected = if n < 750 { "first 3" } else { "second 3" };
+            assert_eq!(world.get(*id).await.memory_type, expected, "memory {n}");
+        }
+    }
+    let lost = ids[1000];
+    for world in [&first, &second] {
+        let versions = world.store.read(move |read| memory::versions(read, &lost)).await.unwrap();
+        let kinds: Vec<&str> = versions.iter().map(|one| one.memory_type.as_str()).collect();
+        assert!(kinds.contains(&"first 3"), "what lost is kept: {kinds:?}");
+    }
+    let n_requests = first.n_requests();
+    assert!(n_requests < 100, "{n_requests} requests");
     all_hold_the_same(&[&first, &second]).await;
 }
 

@@ -9,10 +9,11 @@ mod judge;
 mod neighbour;
 mod outages;
 mod python;
+mod reads;
 mod restores;
 
-use super::devices::{another, converge, two};
 use super::World;
+use super::devices::{another, converge, two};
 use memtide::model::draft::{Author, Patch};
 use memtide::model::id::MemoryId;
 use serde_json::Value;

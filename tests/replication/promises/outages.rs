@@ -158,9 +158,10 @@ async fn no_vector_and_no_body_is_left_alone_by_a_database_that_is_away() {
     world.account.core().clear_faults();
     world.drain().await;
     let vectors = world.vectors();
-    assert_eq!(vectors.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), [
-        MemoryId::of("no row yet").to_string()
-    ]);
+    assert_eq!(
+        vectors.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(),
+        [MemoryId::of("no row yet").to_string()]
+    );
     all_hold_the_same(&[&world]).await;
 }
 

@@ -74,7 +74,13 @@ impl Python<'_> {
             "DELETE FROM memory_tags WHERE memory_id =
                (SELECT id FROM memories WHERE content_hash = '{id}' AND deleted_at IS NULL)"
         ));
-        if !self.0.rows(&format!("SELECT 1 FROM memories WHERE content_hash = '{id}' AND deleted_at IS NULL")).is_empty() {
+        if !self
+            .0
+            .rows(&format!(
+                "SELECT 1 FROM memories WHERE content_hash = '{id}' AND deleted_at IS NULL"
+            ))
+            .is_empty()
+        {
             self.link_tags(id, tags);
         }
     }
