@@ -8,6 +8,10 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "replication/announcements.rs"]
+mod announcements;
+#[path = "replication/budgets.rs"]
+mod budgets;
 #[path = "replication/confirmations.rs"]
 mod confirmations;
 #[path = "replication/contracts.rs"]

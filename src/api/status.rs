@@ -3,11 +3,14 @@
 use super::PROTOCOL;
 use super::doors::Doors;
 use super::error::ApiError;
+use super::oldest::{OldestJson, describe};
 use crate::clock::Micros;
 use crate::embed::status::{EmbedderState, EmbedderStatus};
+use crate::remote::contract::Contract;
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link, LinkMode};
+use crate::store::oldest::{self, Oldest};
 use crate::store::outbox::{self, Counts};
 use crate::store::pull::{self, Quarantined};
 use crate::store::stats::{self, Stats};
@@ -133,6 +136,9 @@ pub struct OutboxJson {
     pub unconfirmed: u64,
     /// Seconds since the oldest pending duty is owed.
     pub oldest_pending_age_s: Option<f64>,
+    /// The oldest pending duty; where none is pending one that waits for a vector, else a parked one.
+    #[serde(default)]
+    pub oldest: Option<OldestJson>,
 }
 
 /// The products.
@@ -191,10 +197,17 @@ pub struct BudgetJson {
     pub requests_5min: u64,
     /// Requests allowed in five minutes.
     pub requests_limit: u64,
-    /// Rows written today.
+    /// Rows that D1 says it has written for this device today, UTC.
     pub d1_rows_written_today: u64,
-    /// Neurons used today.
+    /// Rows that D1 says it has read for this device today, UTC.
+    #[serde(default)]
+    pub d1_rows_read_today: u64,
+    /// Neurons used today, UTC: estimated from the bytes of the texts, as Workers AI doesn't tell.
     pub neurons_today: u64,
+    /// Components that the index stores: those of one vector, for each memory that is known here, can be
+    /// found and owes the index nothing. The index isn't asked.
+    #[serde(default)]
+    pub vector_dimensions_stored: u64,
 }
 
 /// The move from the Python service.
@@ -216,6 +229,9 @@ struct Stored {
     /// The oldest, and how many there are.
     quarantined: (Vec<Quarantined>, u64),
     unconfirmed: u64,
+    oldest: Option<Oldest>,
+    /// Memories that the cloud's index holds.
+    n_indexed: u64,
     link: Option<Link>,
 }
 
@@ -223,12 +239,15 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     let read = doors
         .service
         .read(|read| {
+            let link = link::get(read)?;
             Ok(Stored {
                 stats: stats::stats(read)?,
                 counts: outbox::counts(read)?,
                 quarantined: pull::quarantined(read, 1)?,
                 unconfirmed: unconfirmed::count(read)?,
-                link: link::get(read)?,
+                oldest: oldest::oldest(read)?,
+                n_indexed: if link.is_some() { stats::n_indexed(read)? } else { 0 },
+                link,
             })
         })
         .await;
@@ -240,7 +259,13 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
         }
         read => read?,
     };
-    let progress = doors.replicator.progress();
+    let progress = match doors.replicator.progress() {
+        // It is about to take its first look.
+        unseen if unseen.state == SyncState::Unlinked && stored.link.is_some() => {
+            unseen.in_state(SyncState::Syncing, None)
+        }
+        seen => seen,
+    };
     let now = doors.service.clock().now();
     // Read once: the state that is shown is the one that was judged.
     let model = doors.service.embedder().status();
@@ -296,6 +321,7 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             conflicts: counts.conflicts,
             unconfirmed: stored.unconfirmed,
             oldest_pending_age_s: counts.oldest_pending_since.map(|at| now.since(at).as_secs_f64()),
+            oldest: stored.oldest.as_ref().map(|found| describe(found, progress, now)),
         },
         products: ProductsJson {
             d1: product(&progress.d1, d1),
@@ -316,9 +342,18 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             requests_5min: progress.requests_5min,
             requests_limit: progress.requests_limit,
             d1_rows_written_today: progress.d1_rows_written_today,
+            d1_rows_read_today: progress.d1_rows_read_today,
             neurons_today: progress.neurons_today,
+            vector_dimensions_stored: stored.n_indexed.saturating_mul(dimensions(link.as_ref())),
         },
     }
+}
+
+/// Components of a vector of the cloud's index.
+fn dimensions(link: Option<&Link>) -> u64 {
+    // What can't be read is told by the replicator, which refuses to work with it.
+    let contract = link.and_then(|link| Contract::from_json(&link.contract).ok());
+    contract.map_or(0, |contract| contract.dims as u64)
 }
 
 fn product(progress: &ProductProgress, pending: u64) -> ProductJson {

@@ -3,7 +3,9 @@
 use super::failure::{Code, Failure};
 use super::session::Session;
 use super::{args, output};
+use crate::api::oldest::OldestJson;
 use crate::api::status::StatusJson;
+use crate::clock::{Clock as _, Micros, SystemClock};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -89,7 +91,7 @@ pub(super) fn text(status: &StatusJson) -> String {
         format!(", {} waiting for a vector", embedder.pending)
     };
     lines.push(format!("search       {} is {}{waiting}", embedder.model, embedder.state));
-    lines.push(replication(status));
+    lines.push(replication(status, SystemClock.now()));
     let daemon = &status.daemon;
     lines.push(format!(
         "daemon       {}, pid {}, up {}, {} resident, started by {}",
@@ -115,7 +117,7 @@ fn other_version(daemon: &str) -> Option<String> {
     })
 }
 
-fn replication(status: &StatusJson) -> String {
+fn replication(status: &StatusJson, now: Micros) -> String {
     let replication = &status.replication;
     if replication.state == "unlinked" {
         return "cloud        not linked (see `memtide cloud --help`)".to_owned();
@@ -145,7 +147,22 @@ fn replication(status: &StatusJson) -> String {
         // Whole seconds are enough for people.
         line.push_str(&format!(", the oldest for {age:.0} s"));
     }
+    if let Some(blocked) = outbox.oldest.as_ref().and_then(|oldest| blocked(oldest, now)) {
+        line.push_str(&format!("\n             {blocked}"));
+    }
     line
+}
+
+/// What the oldest duty waits for, and when it is tried next.
+fn blocked(oldest: &OldestJson, now: Micros) -> Option<String> {
+    let why = output::printable(oldest.blocked_by.as_deref()?);
+    let next_at = oldest.next_attempt_at.as_deref().and_then(Micros::parse_rfc3339);
+    let next = match next_at {
+        Some(at) if at > now => format!("; tried next in {}", duration(at.since(now).as_secs())),
+        Some(_) => "; tried now".to_owned(),
+        None => String::new(),
+    };
+    Some(format!("the oldest is blocked: {why}{next}"))
 }
 
 fn duration(seconds: u64) -> String {
@@ -160,6 +177,30 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blocked_duty_says_why_and_until_when() {
+        let now = Micros(1_700_000_000_000_000);
+        let told = |why: Option<&str>, next_in: Option<u64>| {
+            let next_at = next_in.map(|after| now.plus(Duration::from_secs(after)).to_rfc3339());
+            let blocked_by = why.map(str::to_owned);
+            let oldest = OldestJson {
+                id: "x".to_owned(),
+                product: "d1".to_owned(),
+                age_s: 3.0,
+                blocked_by,
+                next_attempt_at: next_at,
+            };
+            blocked(&oldest, now).unwrap_or_default()
+        };
+        assert_eq!(told(None, Some(0)), "");
+        assert_eq!(
+            told(Some("offline: no answer"), Some(90)),
+            "the oldest is blocked: offline: no answer; tried next in 1 min"
+        );
+        assert_eq!(told(Some("a"), Some(0)), "the oldest is blocked: a; tried now");
+        assert_eq!(told(Some("parked: b"), None), "the oldest is blocked: parked: b");
+    }
 
     #[test]
     fn a_daemon_of_another_version_is_told() {

@@ -1,4 +1,5 @@
-//! What this device asked of the account today: requests, rows and neurons, for `status`.
+//! What this device asked of the account today: requests, rows and neurons, for `status`; and what the
+//! free plan has of them.
 
 use super::error::Product;
 use crate::clock::Micros;
@@ -8,6 +9,28 @@ const DAY_MICROS: i64 = 86_400_000_000;
 const NEURONS_PER_MILLION_TOKENS: u64 = 6058;
 /// Bytes of English text that make about one token.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// What a plan has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Rows that D1 may read in one UTC day.
+    pub rows_read_per_day: u64,
+    /// Rows that D1 may write in one UTC day.
+    pub rows_written_per_day: u64,
+    /// Neurons of Workers AI in one UTC day.
+    pub neurons_per_day: u64,
+    /// Components that all vectors of the account together may have.
+    pub vector_dimensions: u64,
+}
+
+/// The free plan, by the price lists of D1, Workers AI and Vectorize. Beyond the first three the product
+/// refuses until midnight, UTC. All of them count for the whole account, other devices included.
+pub const FREE: Plan = Plan {
+    rows_read_per_day: 5_000_000,
+    rows_written_per_day: 100_000,
+    neurons_per_day: 10_000,
+    vector_dimensions: 5_000_000,
+};
 
 /// Counts of one UTC day, as far as this device caused them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

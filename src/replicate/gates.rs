@@ -3,6 +3,7 @@
 use super::announce::Announcer;
 use super::breaker::{Admission, Breaker, Breakers, is_own_budget};
 use super::progress::SyncState;
+use super::session::ConnectError;
 use super::transition::{Move, Outcome, transition};
 use crate::clock::Micros;
 use crate::remote::error::{Disposition, Product, RemoteError};
@@ -83,8 +84,18 @@ impl Gates {
         self.lock().breakers.probe_at(now);
     }
 
-    pub(super) fn reload(&self) {
-        self.lock().breakers.reload();
+    /// There is a client again; `reload` tells whether a person has seen to the account.
+    pub(super) fn connected(&self, reload: bool) {
+        let mut inner = self.lock();
+        if reload {
+            inner.breakers.reload();
+        }
+        inner.announcer.connected();
+    }
+
+    /// There is no client.
+    pub(super) fn unconnected(&self, error: &ConnectError, now: Micros) {
+        self.lock().announcer.unconnected(error, now);
     }
 
     /// Stops everything: the database is not the one that this device knows.

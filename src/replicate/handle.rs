@@ -106,24 +106,17 @@ impl Shared {
         self.published.send_modify(|published| published.progress = progress);
     }
 
-    /// Publishes that nothing is sent, and why.
+    /// Publishes that nothing is sent, why, what is known all the same, and when it is tried again.
     pub(super) fn publish_still(
         &self,
+        known: Progress,
         state: SyncState,
         action: Option<(String, String)>,
+        next_at: Option<Micros>,
         served: u64,
     ) {
-        let product = ProductProgress { state, ..ProductProgress::default() };
-        let progress = Progress {
-            state,
-            d1: product.clone(),
-            vectorize: product.clone(),
-            r2: product.clone(),
-            ai: product,
-            requests_limit: limit(),
-            action,
-            ..Progress::default()
-        };
+        let action = action.or_else(|| held_action(&known));
+        let progress = Progress { action, ..known.in_state(state, next_at) };
         self.publish(progress, served);
     }
 }
@@ -132,7 +125,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn limit() -> u64 {
+pub(super) fn limit() -> u64 {
     REQUESTS as u64
 }
 
@@ -209,6 +202,7 @@ fn count(progress: &mut Progress, session: &Session) {
     progress.requests_limit = session.remote.requests_allowed() as u64;
     progress.requests_5min = session.remote.requests_in_window() as u64;
     progress.d1_rows_written_today = usage.rows_written;
+    progress.d1_rows_read_today = usage.rows_read;
     progress.neurons_today = usage.neurons();
 }
 

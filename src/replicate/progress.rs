@@ -98,6 +98,8 @@ pub struct Progress {
     pub requests_limit: u64,
     /// Rows that D1 wrote for this device today, UTC.
     pub d1_rows_written_today: u64,
+    /// Rows that D1 read for this device today, UTC.
+    pub d1_rows_read_today: u64,
     /// Neurons that Workers AI spent for this device today, UTC, estimated.
     pub neurons_today: u64,
     /// What a person must do, if anything: the sentence and the next step.
@@ -105,6 +107,17 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The same with everything in one state, and the next attempt at one instant.
+    #[must_use]
+    pub fn in_state(mut self, state: SyncState, next_attempt_at: Option<Micros>) -> Self {
+        for product in [&mut self.d1, &mut self.vectorize, &mut self.r2, &mut self.ai] {
+            product.state = state;
+            product.next_attempt_at = next_attempt_at;
+        }
+        self.state = state;
+        self
+    }
+
     /// The products, in the order of a memory's way.
     pub fn products(&self) -> [&ProductProgress; 4] {
         [&self.r2, &self.d1, &self.vectorize, &self.ai]

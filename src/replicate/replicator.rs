@@ -181,18 +181,19 @@ impl Replicator {
         let asked = shared.take_asked();
         let Some(link) = shared.store.read(link::get).await? else {
             shared.set_session(None);
-            shared.publish_still(SyncState::Unlinked, None, asked.ticket);
+            self.rest(SyncState::Unlinked, None, None, asked.ticket).await?;
             return Ok(Step::default());
         };
         if link.is_paused {
-            shared.publish_still(SyncState::Paused, None, asked.ticket);
+            self.rest(SyncState::Paused, None, None, asked.ticket).await?;
             return Ok(Step::default());
         }
         let session = match self.session(link, asked.reload).await? {
             Ok(session) => session,
             Err(error) => {
                 let next_at = Some(shared.clock.now().plus(PROBE_EVERY));
-                shared.publish_still(error.state, Some(connect_action(&error)), asked.ticket);
+                let action = Some(connect_action(&error));
+                self.rest(error.state, action, next_at, asked.ticket).await?;
                 return Ok(Step { next_at, ..Step::default() });
             }
         };
@@ -230,6 +231,27 @@ impl Replicator {
         let next_at = next_at.into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
+    }
+
+    /// Tells that nothing is sent and why, with what is known all the same.
+    async fn rest(
+        &self,
+        state: SyncState,
+        action: Option<(String, String)>,
+        next_at: Option<Micros>,
+        ticket: u64,
+    ) -> Result<(), StoreError> {
+        let (shared, now) = (&self.shared, self.shared.clock.now());
+        let remembered =
+            |read: &Read<'_>| Ok((Remembered::load(read)?, store::pull::cursor(read)?));
+        let (remembered, cursor) = shared.store.read(remembered).await?;
+        let cursor = cursor.unwrap_or(0);
+        let known = match shared.session() {
+            Some(session) => progress(&session, Due::default(), cursor, now),
+            None => remembered.progress(cursor, now),
+        };
+        shared.publish_still(known, state, action, next_at, ticket);
+        Ok(())
     }
 
     /// When duties fall due. What seems to be due too late was written under a clock that was set back
@@ -300,11 +322,8 @@ impl Replicator {
         let store = self.shared.store.clone();
         let opened = Session::open(store, link, &self.connect, Arc::clone(&self.gates), remembered);
         match &opened {
-            Ok(_) if reload => self.gates.reload(),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start");
-            }
+            Ok(_) => self.gates.connected(reload),
+            Err(error) => self.gates.unconnected(error, self.shared.clock.now()),
         }
         let opened = opened.map(Arc::new);
         self.shared.set_session(opened.as_ref().ok().cloned());

@@ -7,13 +7,14 @@ use super::gates::Gates;
 use super::pace::Pace;
 use super::plan::Waits;
 use super::polling::Polling;
-use super::progress::SyncState;
+use super::handle::limit;
+use super::progress::{ProductProgress, Progress, PullProgress, SyncState};
 use super::record;
 use super::upkeep::{Calendar, Dates};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
 use crate::mutant::{self, Mutant};
-use crate::remote::budget::Lane;
+use crate::remote::budget::{Lane, WINDOW};
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::contract::Contract;
 use crate::remote::error::Product;
@@ -74,6 +75,34 @@ impl Remembered {
 }
 
 impl Remembered {
+    /// What is known without a client.
+    pub(super) fn progress(&self, cursor: i64, now: Micros) -> Progress {
+        let of = |product| {
+            let breaker = self.breakers.of(product);
+            ProductProgress {
+                last_success_at: breaker.last_success_at(),
+                last_error: breaker.last_error().map(str::to_owned),
+                ..ProductProgress::default()
+            }
+        };
+        let mut usage = self.usage;
+        usage.turn(now);
+        let is_recent = |at: &&Micros| now.since(**at) < WINDOW;
+        Progress {
+            d1: of(Product::D1),
+            vectorize: of(Product::Vectorize),
+            r2: of(Product::R2),
+            ai: of(Product::Ai),
+            pull: PullProgress { cursor, ..PullProgress::default() },
+            requests_5min: self.sent_at.iter().filter(is_recent).count() as u64,
+            requests_limit: limit(),
+            d1_rows_written_today: usage.rows_written,
+            d1_rows_read_today: usage.rows_read,
+            neurons_today: usage.neurons(),
+            ..Progress::default()
+        }
+    }
+
     /// Goes on counting what a client for the same account has sent: Cloudflare counts it too.
     pub(super) fn continue_budget(&mut self, before: &Cloudflare, link: &Link) {
         if before.account() == link.account {

@@ -19,6 +19,7 @@ pub mod digest;
 pub mod error;
 pub mod link;
 pub mod memory;
+pub mod oldest;
 pub mod outbox;
 pub mod pull;
 pub mod repair;

@@ -524,11 +524,9 @@ pub struct Entry {
 /// # Errors
 /// The database refused.
 pub fn list(read: &Read<'_>, parked: bool, limit: usize) -> Result<Vec<Entry>, StoreError> {
-    let mut statement = read.conn.prepare_cached(
-        "SELECT m.id, o.product, o.generation, o.state, o.attempts, o.since, o.due_at, o.error
-         FROM outbox o JOIN memory m ON m.key = o.memory
-         WHERE ?1 = 0 OR o.state = 'parked' ORDER BY o.since, o.memory LIMIT ?2",
-    )?;
+    let mut statement = read.conn.prepare_cached(&format!(
+        "{ENTRY} WHERE ?1 = 0 OR o.state = 'parked' ORDER BY o.since, o.memory LIMIT ?2"
+    ))?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut rows = statement.query((parked, limit))?;
     let mut entries = Vec::new();
@@ -538,7 +536,11 @@ pub fn list(read: &Read<'_>, parked: bool, limit: usize) -> Result<Vec<Entry>, S
     Ok(entries)
 }
 
-fn entry(row: &SqlRow<'_>) -> Result<Entry, StoreError> {
+/// What [`entry`] reads.
+pub(super) const ENTRY: &str = "SELECT m.id, o.product, o.generation, o.state, o.attempts, o.since,
+  o.due_at, o.error, o.memory FROM outbox o JOIN memory m ON m.key = o.memory";
+
+pub(super) fn entry(row: &SqlRow<'_>) -> Result<Entry, StoreError> {
     Ok(Entry {
         id: parse_id(&row.get::<_, String>(0)?)?,
         product: Product::parse(&row.get::<_, String>(1)?)?,

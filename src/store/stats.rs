@@ -39,6 +39,18 @@ pub fn stats(read: &Read<'_>) -> Result<Stats, StoreError> {
     })
 }
 
+/// Memories that a search may find and whose vector is owed to nobody: while the store is linked, those
+/// that the cloud's index holds.
+///
+/// # Errors
+/// The database refused.
+pub fn n_indexed(read: &Read<'_>) -> Result<u64, StoreError> {
+    let sql = "SELECT count(*) FROM memory m WHERE m.deleted_at IS NULL AND m.superseded_by IS NULL
+               AND NOT EXISTS (SELECT 1 FROM outbox o
+                 WHERE o.memory = m.key AND o.product = 'vectorize')";
+    Ok(read.conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+}
+
 /// Compares each text with the hash that was stored with it, for `limit` memories after the key `after`.
 /// Returns the ids of those that differ, and the last key looked at; `None` at the end.
 ///

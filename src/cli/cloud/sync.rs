@@ -6,6 +6,7 @@ use super::super::{args, output};
 use crate::api::client::Client;
 use crate::api::cloud::{PauseAnswer, SyncAnswer, SyncRequest};
 use crate::api::status::StatusJson;
+use crate::remote::usage::FREE;
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -62,17 +63,21 @@ pub(super) fn usage(session: &Session, args: &args::JsonOnly) -> Result<ExitCode
         output::json(budget)?;
         return Ok(ExitCode::SUCCESS);
     }
+    let used = |name: &str, n: u64, what: &str, limit: u64| {
+        let over = if n > limit { ": MORE than it has" } else { "" };
+        output::line(&format!("{name:<14}{n} {what}; the free plan has {limit}{over}"))
+    };
     output::line(&format!(
         "requests      {} in the last five minutes, memtide's own limit is {}",
         budget.requests_5min, budget.requests_limit
     ))?;
-    output::line(&format!(
-        "database rows {} written today; the free plan has 100000 a day",
-        budget.d1_rows_written_today
-    ))?;
-    output::line(&format!(
-        "neurons       about {} used today; 10000 a day are free",
-        budget.neurons_today
-    ))?;
+    used("rows written", budget.d1_rows_written_today, "today", FREE.rows_written_per_day)?;
+    used("rows read", budget.d1_rows_read_today, "today", FREE.rows_read_per_day)?;
+    used("neurons", budget.neurons_today, "today, estimated", FREE.neurons_per_day)?;
+    let stored = budget.vector_dimensions_stored;
+    used("dimensions", stored, "stored in the index", FREE.vector_dimensions)?;
+    output::note(
+        "counted by this device; limits are the account's, those of a day end at 00:00 UTC",
+    );
     Ok(ExitCode::SUCCESS)
 }

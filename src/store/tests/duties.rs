@@ -2,10 +2,11 @@
 
 use super::super::error::StoreError;
 use super::super::outbox::{self, Product, Setback};
-use super::super::{link, memory, stats};
+use super::super::{link, memory, oldest, stats};
 use super::{NOON, draft, fixture};
 use crate::clock::{Clock as _, Micros};
 use crate::model::refusal::Refusal;
+use std::time::Duration;
 
 #[tokio::test]
 async fn linking_makes_every_memory_a_duty_and_later_changes_coalesce() {
@@ -128,4 +129,34 @@ async fn duties_from_a_clock_that_was_ahead_can_be_made_due() {
     f.store.write(outbox::hasten).await.unwrap();
     assert_eq!(due().await.unwrap().len(), 1);
     assert_eq!(f.counts().await.oldest_pending_since, Some(now));
+}
+
+#[tokio::test]
+async fn the_oldest_duty_is_told_with_what_comes_before_it() {
+    let f = fixture();
+    f.activate().await;
+    f.link(Some("bucket")).await;
+    let find = || async { f.store.read(oldest::oldest).await.unwrap() };
+    let told = || async {
+        let product = |entry: &outbox::Entry| (entry.id, entry.product);
+        let found = find().await.unwrap();
+        (product(&found.duty), found.after.as_ref().map(product))
+    };
+    let change = |sql: &'static str| f.store.write(move |w| Ok(w.conn.execute(sql, [])?));
+    assert_eq!(find().await, None);
+    let first = f.store("first", &[]).await.id;
+    f.clock.advance(Duration::from_secs(5));
+    let large = f.store(&"\"".repeat(600_000), &[]).await.id;
+    assert_eq!(told().await, ((first, Product::D1), None));
+    change("DELETE FROM outbox WHERE product = 'd1' AND memory = 1").await.unwrap();
+    assert_eq!(told().await, ((large, Product::R2), None));
+    change("UPDATE outbox SET state = 'parked', error = 'too much' WHERE product = 'r2'")
+        .await
+        .unwrap();
+    assert_eq!(told().await, ((large, Product::D1), Some((large, Product::R2))));
+    assert_eq!(find().await.unwrap().after.unwrap().error.as_deref(), Some("too much"));
+    change("DELETE FROM outbox WHERE product = 'd1'").await.unwrap();
+    assert_eq!(told().await, ((first, Product::Vectorize), None), "it waits for a vector");
+    change("DELETE FROM outbox WHERE product = 'vectorize'").await.unwrap();
+    assert_eq!(told().await, ((large, Product::R2), None), "what is parked comes last");
 }
