@@ -8,10 +8,10 @@
 use super::column::parse_id;
 use super::error::StoreError;
 use super::history;
-use super::{outbox, owed};
 use super::reader::Read;
 use super::row::{Cause, Row, is_findable, save};
 use super::writer::Write;
+use super::{outbox, owed};
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::state::{Register, State};
 use crate::mutant::{self, Mutant};

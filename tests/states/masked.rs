@@ -4,14 +4,8 @@ use crate::device::Device;
 use serde_json::Value;
 
 /// Numbers that nobody can foretell.
-const NUMBERS: [&str; 6] = [
-    "pid",
-    "rss_bytes",
-    "cursor",
-    "requests_5min",
-    "d1_rows_written_today",
-    "d1_rows_read_today",
-];
+const NUMBERS: [&str; 6] =
+    ["pid", "rss_bytes", "cursor", "requests_5min", "d1_rows_written_today", "d1_rows_read_today"];
 
 /// The status as text, with placeholders.
 pub fn masked(device: &Device, status: &Value) -> String {
@@ -52,9 +46,7 @@ fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
         }
         Value::Number(_) if key.ends_with("age_s") => "<seconds>",
         Value::Number(_) if key == "uptime_s" || key == "bytes" => "<number>",
-        Value::Number(number) if NUMBERS.contains(&key) && number.as_u64() != Some(0) => {
-            "<number>"
-        }
+        Value::Number(number) if NUMBERS.contains(&key) && number.as_u64() != Some(0) => "<number>",
         Value::Number(_) | Value::Null | Value::Bool(_) => return,
     };
     *value = Value::from(placeholder);
