@@ -7,7 +7,7 @@ use crate::remote::budget::Lane;
 use crate::remote::error::Product;
 use crate::remote::r2::R2;
 use crate::store::digest::LocalEntry;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Where bodies lie in a bucket, memtide's and the Python service's.
 const FOLDER: &str = "content/";
@@ -26,7 +26,7 @@ pub(super) async fn compare(
         entry.is_alive && !entry.owes_row && is_named
     };
     let bucket = R2::new(check.session.remote.in_lane(Lane::Backfill), bucket);
-    let mut there: HashMap<String, Option<usize>> = HashMap::new();
+    let mut there: BTreeMap<String, Option<usize>> = BTreeMap::new();
     let mut cursor = None::<String>;
     for n in 0.. {
         if n == PAGES_MAX {
