@@ -87,7 +87,10 @@ fn an_account_is_made_checked_linked_synced_paused_and_unlinked() {
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(status["replication"]["mode"], "dual");
     assert_eq!(status["replication"]["outbox"]["pending"], 0);
-    assert_eq!((&status["healthy"], &status["problems"]), (&Value::from(true), &serde_json::json!([])));
+    assert_eq!(
+        (&status["healthy"], &status["problems"]),
+        (&Value::from(true), &serde_json::json!([]))
+    );
     assert!(!status.to_string().contains(Options::TOKEN), "the token is shown");
     let rows = cloud.core().d1_rows(&database, "SELECT content FROM memories").expect("rows");
     assert_eq!(rows.len(), 1);
@@ -96,7 +99,10 @@ fn an_account_is_made_checked_linked_synced_paused_and_unlinked() {
     succeed(&home, &cloud, &["store", "while paused"]);
     let status = succeed(&home, &cloud, &["status", "--json"]);
     let status: Value = serde_json::from_str(&status).expect("JSON");
-    assert_eq!((&status["healthy"], &status["replication"]["state"]), (&true.into(), &"paused".into()));
+    assert_eq!(
+        (&status["healthy"], &status["replication"]["state"]),
+        (&true.into(), &"paused".into())
+    );
     let waiting = run(&home, &cloud, &["cloud", "sync", "--timeout", "1"]);
     assert_eq!(waiting.status.code(), Some(1), "a paused device can't sync");
     succeed(&home, &cloud, &["cloud", "resume"]);

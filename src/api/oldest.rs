@@ -180,10 +180,7 @@ mod tests {
         let d1 = failing(SyncState::Offline, "D1: nobody answers");
         let progress = Progress { state: SyncState::Offline, d1, ..idle() };
         let why = "offline: D1: nobody answers";
-        assert_eq!(
-            told(entry(Product::D1, "due"), None, &progress),
-            blocked(why, Some(later(30)))
-        );
+        assert_eq!(told(entry(Product::D1, "due"), None, &progress), blocked(why, Some(later(30))));
         let vector = entry(Product::Vectorize, "due");
         let row = Some(entry(Product::D1, "due"));
         let why = "its row must reach the database first; offline: D1: nobody answers";
@@ -202,7 +199,10 @@ mod tests {
         progress.vectorize.state = SyncState::BackingOff;
         progress.vectorize.next_attempt_at = Some(later(30));
         let (why, next_at) = told(entry(Product::Vectorize, "due"), None, &progress);
-        assert_eq!((why.as_deref(), next_at), (Some("quota: Workers AI: used up"), Some(later(30))));
+        assert_eq!(
+            (why.as_deref(), next_at),
+            (Some("quota: Workers AI: used up"), Some(later(30)))
+        );
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl Trouble {
     fn count(&mut self, state: SyncState, now: Micros) -> bool {
         self.failures += 1;
         // What was said in the future was said under a clock that was set back since.
-        let is_recent =
-            |at: &Micros| now.since(*at) < INTERVAL && at.since(now) < INTERVAL;
+        let is_recent = |at: &Micros| now.since(*at) < INTERVAL && at.since(now) < INTERVAL;
         let is_news = !self.said_at.get(state.as_str()).is_some_and(is_recent);
         if is_news {
             self.said_at.insert(state.as_str(), now);
@@ -82,8 +81,7 @@ impl Announcer {
 
     /// There is no client for the linked account. Returns whether a line was written.
     pub(super) fn unconnected(&mut self, error: &ConnectError, now: Micros) -> bool {
-        let is_news =
-            self.troubles.entry(Subject::Link).or_default().count(error.state, now);
+        let is_news = self.troubles.entry(Subject::Link).or_default().count(error.state, now);
         if is_news {
             tracing::warn!(%error, next_step = error.next_step, "cloud sync can't start");
         }

@@ -4,10 +4,10 @@
 use super::breaker::{Admission, Breakers};
 use super::confirm::Watch;
 use super::gates::Gates;
+use super::handle::limit;
 use super::pace::Pace;
 use super::plan::Waits;
 use super::polling::Polling;
-use super::handle::limit;
 use super::progress::{ProductProgress, Progress, PullProgress, SyncState};
 use super::record;
 use super::upkeep::{Calendar, Dates};

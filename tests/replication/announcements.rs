@@ -132,8 +132,7 @@ async fn a_network_that_fails_in_turns_is_told_as_rarely() {
     let _listening = log.listen();
     let core = world.account.core();
     for n in 0..HOURS * 20 {
-        let effect =
-            if n % 2 == 0 { Effect::Drop } else { Effect::reply(Reply::html(502)) };
+        let effect = if n % 2 == 0 { Effect::Drop } else { Effect::reply(Reply::html(502)) };
         core.clear_faults();
         core.inject(Rule::new(effect));
         world.clock.advance(Duration::from_mins(3));

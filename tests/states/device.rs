@@ -106,8 +106,7 @@ impl Device {
 
     /// The status once it is as wanted, as the command prints it.
     pub fn status_when(&self, is_so: impl Fn(&Value) -> bool) -> Value {
-        let is_so =
-            |status: &Value| status["embedder"]["state"] == "missing" && is_so(status);
+        let is_so = |status: &Value| status["embedder"]["state"] == "missing" && is_so(status);
         let mut last = Value::Null;
         for _ in 0..LOOKS {
             last = self.home.ask("GET", "/v1/status", b"").json;

@@ -92,8 +92,7 @@ fn replication_late() {
     let device = device.restart(|home| {
         let database = rusqlite::Connection::open(home.database()).unwrap();
         let two_days = 49 * 3_600_000_000_i64;
-        let changed =
-            database.execute("UPDATE outbox SET since = since - ?1", [two_days]).unwrap();
+        let changed = database.execute("UPDATE outbox SET since = since - ?1", [two_days]).unwrap();
         assert_eq!(changed, 2);
         home
     });

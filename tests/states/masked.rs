@@ -4,14 +4,8 @@ use crate::device::Device;
 use serde_json::Value;
 
 /// Numbers that nobody can foretell.
-const NUMBERS: [&str; 6] = [
-    "pid",
-    "rss_bytes",
-    "cursor",
-    "requests_5min",
-    "d1_rows_written_today",
-    "d1_rows_read_today",
-];
+const NUMBERS: [&str; 6] =
+    ["pid", "rss_bytes", "cursor", "requests_5min", "d1_rows_written_today", "d1_rows_read_today"];
 
 /// The status as text, with placeholders.
 pub fn masked(device: &Device, status: &Value) -> String {
@@ -25,7 +19,9 @@ pub fn masked(device: &Device, status: &Value) -> String {
 fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
     let placeholder = match value {
         Value::Object(fields) => {
-            fields.iter_mut().for_each(|(key, value)| mask(key, value, texts));
+            for (key, value) in fields.iter_mut() {
+                mask(key, value, texts);
+            }
             // How a network fails is the system's affair.
             if fields.get("state").is_some_and(|state| state == "offline")
                 && let Some(Value::String(error)) = fields.get_mut("last_error")
@@ -35,7 +31,9 @@ fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
             return;
         }
         Value::Array(values) => {
-            values.iter_mut().for_each(|value| mask(key, value, texts));
+            for value in values {
+                mask(key, value, texts);
+            }
             return;
         }
         Value::String(_) if key.ends_with("_at") => "<instant>",
@@ -52,9 +50,7 @@ fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
         }
         Value::Number(_) if key.ends_with("age_s") => "<seconds>",
         Value::Number(_) if key == "uptime_s" || key == "bytes" => "<number>",
-        Value::Number(number) if NUMBERS.contains(&key) && number.as_u64() != Some(0) => {
-            "<number>"
-        }
+        Value::Number(number) if NUMBERS.contains(&key) && number.as_u64() != Some(0) => "<number>",
         Value::Number(_) | Value::Null | Value::Bool(_) => return,
     };
     *value = Value::from(placeholder);
