@@ -22,6 +22,8 @@ mod device;
 mod disk;
 #[path = "simulation/fault.rs"]
 mod fault;
+#[path = "simulation/month.rs"]
+mod month;
 #[path = "simulation/mutants.rs"]
 mod mutants;
 #[path = "simulation/network.rs"]
@@ -34,6 +36,8 @@ mod pool;
 mod property;
 #[path = "simulation/python.rs"]
 mod python;
+#[path = "simulation/regressions.rs"]
+mod regressions;
 #[path = "simulation/run.rs"]
 mod run;
 #[path = "simulation/schedule.rs"]

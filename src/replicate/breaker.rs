@@ -92,6 +92,9 @@ pub struct Breaker {
 impl Breaker {
     /// Whether a request may go at `now`.
     pub fn admission(&self, now: Micros) -> Admission {
+        if mutant::is(Mutant::RetryAfterIgnored) {
+            return Admission::Open;
+        }
         // What lies further ahead was written under a clock that was set back since.
         let ahead = |until: Option<i64>, most: Duration| {
             until.filter(|until| *until > now.0 && *until <= now.plus(most).0)

@@ -132,8 +132,8 @@ impl Pace {
 
     /// Lets the deletions pass that are held, until the feed is caught up with.
     pub fn accept_deletions(&mut self) {
-        self.accepts_deletions = true;
-        self.held = None;
+        // With nothing held there is nothing to agree to: it would be a blank cheque.
+        self.accepts_deletions |= self.held.take().is_some();
         self.hasten();
     }
 
@@ -143,6 +143,11 @@ impl Pace {
         let all = self.deleted + deletions;
         let is_mass = all > GUARD_DELETIONS && all * GUARD_SHARE > of + self.deleted;
         self.accepts_deletions || !is_mass
+    }
+
+    /// So many memories were deleted by what was fetched beside the pages.
+    pub fn deleted_aside(&mut self, deleted: u64) {
+        self.deleted += deleted;
     }
 
     /// A page asks for more deletions than pass without a person.

@@ -188,7 +188,7 @@ pub(super) async fn retry_quarantined(session: &Session) -> Result<Tally, StoreE
     let d1 = D1::new(session.remote.in_lane(Lane::Backfill), &session.link.database);
     match fetch(session, &d1, &ids).await {
         Ok(Some(intake)) => {
-            let became = record::merge(session, intake).await?;
+            let (became, _) = record::merge(session, intake).await?;
             Ok(Tally { pulled: became.len(), ..Tally::default() })
         }
         Ok(None) => Ok(Tally::default()),

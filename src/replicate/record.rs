@@ -9,7 +9,7 @@ use crate::store::Write;
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Duty, Product, Setback};
-use crate::store::pull::{self, Applied, Became, Page};
+use crate::store::pull::{self, Applied, Became, HeldBack, Page};
 use crate::store::unconfirmed::{self, Accepted};
 
 /// What became of one duty.
@@ -198,15 +198,18 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
-/// Merges what was fetched by its ids. Returns the memories that changed; what is owed then, and where
-/// the cloud holds it, is written down with it.
+/// Merges what was fetched by its ids; what is owed then, and where the cloud holds it, is written down
+/// with it. Deletions that a person has to agree to first are left out, and said.
 pub(super) async fn merge(
     session: &Session,
     intake: Intake,
-) -> Result<Vec<(MemoryId, Became)>, StoreError> {
+) -> Result<(Vec<(MemoryId, Became)>, HeldBack), StoreError> {
+    let pace = session.pace().clone();
     let job = move |write: &mut Write<'_>| {
         let mut changed = Vec::new();
-        for incoming in &intake.incoming {
+        let may_delete = |deletions, of| pace.may_delete(deletions, of);
+        let held = pull::held_back(write, &intake.incoming, may_delete)?;
+        for incoming in intake.incoming.iter().filter(|one| !held.ids.contains(&one.id)) {
             if let Some(became) = pull::merge(write, incoming)?
                 && became != Became::Unchanged
             {
@@ -219,11 +222,18 @@ pub(super) async fn merge(
         for one in &intake.quarantined {
             pull::set_aside(write, one)?;
         }
-        Ok(changed)
+        Ok((changed, held))
     };
-    let became = write(session, job).await?.unwrap_or_default();
+    let (became, held) = write(session, job).await?.unwrap_or_default();
+    let deleted = became.iter().filter(|one| one.1 == Became::Deleted).count();
+    let mut pace = session.pace();
+    pace.deleted_aside(u64::try_from(deleted).unwrap_or(u64::MAX));
+    if !held.ids.is_empty() {
+        pace.hold(u64::try_from(held.ids.len()).unwrap_or(u64::MAX), held.of);
+    }
+    drop(pace);
     session.tell(&became);
-    Ok(became)
+    Ok((became, held))
 }
 
 /// Forgets all positions: the database was put back to an older state.

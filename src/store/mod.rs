@@ -37,6 +37,7 @@ mod history;
 mod keyword;
 mod mirror;
 mod nearest;
+mod owed;
 mod reader;
 mod row;
 mod select;

@@ -90,73 +90,6 @@ pub(super) fn raise(write: &Write<'_>, change: &Change<'_>) -> Result<(), StoreE
     Ok(())
 }
 
-/// What a memory owes after it was merged with what the cloud holds.
-pub(super) struct Owed<'a> {
-    pub(super) key: i64,
-    pub(super) has_vector: bool,
-    pub(super) is_findable: bool,
-    /// The text of a live memory.
-    pub(super) content: Option<&'a str>,
-}
-
-/// The cloud doesn't hold all of a memory: its row is owed, and what must go before and after it.
-pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreError> {
-    let Some(link) = write.link().cloned() else { return Ok(()) };
-    let generation = write.generation();
-    let is_large = owed.content.is_some_and(|text| bucket_size(text, link.inline_bytes).is_some());
-    let has_body = write
-        .conn
-        .prepare_cached("SELECT 1 FROM remote_position WHERE memory = ?1 AND r2_key IS NOT NULL")?
-        .exists([owed.key])?;
-    // Without a bucket the row says for itself that it is too large.
-    if is_large && link.bucket.is_some() && !has_body {
-        put(write, owed.key, Product::R2, generation, "due", 0)?;
-    }
-    put(write, owed.key, Product::D1, generation, "due", 0)?;
-    if owed.has_vector {
-        let is_waiting = owed.is_findable && link.is_local_space && is_unembedded(write, owed.key)?;
-        let state = if is_waiting { "waiting_for_embedding" } else { "due" };
-        put(write, owed.key, Product::Vectorize, generation, state, 0)?;
-    }
-    Ok(())
-}
-
-/// The cloud holds exactly what is here: neither body nor row is owed. A vector that was owed still is.
-pub(super) fn is_held(
-    write: &mut Write<'_>,
-    key: i64,
-    is_findable: bool,
-) -> Result<(), StoreError> {
-    write
-        .conn
-        .prepare_cached("DELETE FROM outbox WHERE memory = ?1 AND product IN ('r2', 'd1')")?
-        .execute([key])?;
-    if !is_findable {
-        // Nothing is left to wait for: the vector is to be taken out.
-        write
-            .conn
-            .prepare_cached(
-                "UPDATE outbox SET state = 'due' WHERE memory = ?1 AND product = 'vectorize'
-                   AND state = 'waiting_for_embedding'",
-            )?
-            .execute([key])?;
-    }
-    Ok(())
-}
-
-/// Owes the row of every memory once more, in the backfill lane where it isn't owed already.
-pub(super) fn owe_all_rows(write: &mut Write<'_>) -> Result<(), StoreError> {
-    let generation = write.generation();
-    write.conn.execute(
-        "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at)
-         SELECT key, 'd1', ?1, 'due', 1, 0, ?2, ?2 FROM memory WHERE true
-         ON CONFLICT(memory, product) DO UPDATE SET generation = excluded.generation,
-           state = 'due', attempts = 0, due_at = excluded.due_at, error = NULL",
-        (generation, write.now().0),
-    )?;
-    Ok(())
-}
-
 /// The encoded size of a text that must go to the bucket; `None` if it may stay in the row.
 pub(super) fn bucket_size(text: &str, inline_bytes: usize) -> Option<usize> {
     // As JSON writes them: `\n` and the like take one more byte, other control characters `\u001b`.
@@ -184,7 +117,7 @@ pub(super) fn forget_body(write: &Write<'_>, key: i64) -> Result<(), StoreError>
     Ok(())
 }
 
-fn is_unembedded(write: &Write<'_>, key: i64) -> Result<bool, StoreError> {
+pub(super) fn is_unembedded(write: &Write<'_>, key: i64) -> Result<bool, StoreError> {
     Ok(write
         .conn
         .prepare_cached("SELECT 1 FROM pending_embedding WHERE memory = ?1")?
@@ -192,7 +125,7 @@ fn is_unembedded(write: &Write<'_>, key: i64) -> Result<bool, StoreError> {
 }
 
 /// A duty that is there keeps the time since which it is owed.
-fn put(
+pub(super) fn put(
     write: &Write<'_>,
     key: i64,
     product: Product,

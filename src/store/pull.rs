@@ -8,7 +8,7 @@
 use super::column::parse_id;
 use super::error::StoreError;
 use super::history;
-use super::outbox;
+use super::{outbox, owed};
 use super::reader::Read;
 use super::row::{Cause, Row, is_findable, save};
 use super::writer::Write;
@@ -16,7 +16,7 @@ use crate::model::id::{BodyHash, MemoryId};
 use crate::model::state::{Register, State};
 use crate::mutant::{self, Mutant};
 use rusqlite::OptionalExtension as _;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Who is named in the history as the one that changed a memory.
 const CLIENT: &str = "cloud";
@@ -152,11 +152,9 @@ pub fn apply(
         return Ok(Applied::Stale);
     }
     let Some(deletions) = deletions(write, &page.incoming)? else { return Ok(Applied::Stale) };
+    let deletions = u64::try_from(deletions.len()).unwrap_or(u64::MAX);
     if deletions > 0 {
-        let of = write
-            .conn
-            .prepare_cached("SELECT count(*) FROM memory WHERE deleted_at IS NULL")?
-            .query_row([], |row| row.get(0))?;
+        let of = n_living(write)?;
         if !may_delete(deletions, of) {
             return Ok(Applied::TooManyDeletions { deletions, of });
         }
@@ -180,9 +178,19 @@ pub fn apply(
     Ok(Applied::Merged(became))
 }
 
-/// How many living memories would be dead after the merge; `None` if a text is needed that is not at hand.
-fn deletions(write: &Write<'_>, incoming: &[Incoming]) -> Result<Option<u64>, StoreError> {
-    let mut n = 0;
+fn n_living(write: &Write<'_>) -> Result<u64, StoreError> {
+    Ok(write
+        .conn
+        .prepare_cached("SELECT count(*) FROM memory WHERE deleted_at IS NULL")?
+        .query_row([], |row| row.get(0))?)
+}
+
+/// The living memories that would be dead after the merge; `None` if a text is needed that is not at hand.
+fn deletions(
+    write: &Write<'_>,
+    incoming: &[Incoming],
+) -> Result<Option<HashSet<MemoryId>>, StoreError> {
+    let mut found = HashSet::new();
     for one in incoming {
         let here = Row::load(write, &one.id)?;
         let merged = merged(here.as_ref(), one);
@@ -190,9 +198,41 @@ fn deletions(write: &Write<'_>, incoming: &[Incoming]) -> Result<Option<u64>, St
         if is_missing && instead(here.as_ref(), &merged, one).is_none() {
             return Ok(None);
         }
-        n += u64::from(here.is_some_and(|row| row.state.is_alive()) && !merged.is_alive());
+        if here.is_some_and(|row| row.state.is_alive()) && !merged.is_alive() {
+            found.insert(one.id);
+        }
     }
-    Ok(Some(n))
+    Ok(Some(found))
+}
+
+/// The memories that must not be merged yet, as more would be deleted than `may_delete` lets pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeldBack {
+    /// Which.
+    pub ids: HashSet<MemoryId>,
+    /// Living memories.
+    pub of: u64,
+}
+
+/// Which of `incoming` are held back, if they are not a page of the feed but asked for by their ids.
+///
+/// # Errors
+/// The database refused.
+pub fn held_back(
+    write: &Write<'_>,
+    incoming: &[Incoming],
+    may_delete: impl Fn(u64, u64) -> bool,
+) -> Result<HeldBack, StoreError> {
+    let mut ids = HashSet::new();
+    for one in incoming {
+        ids.extend(deletions(write, std::slice::from_ref(one))?.unwrap_or_default());
+    }
+    if ids.is_empty() {
+        return Ok(HeldBack::default());
+    }
+    let of = n_living(write)?;
+    let is_let_through = may_delete(u64::try_from(ids.len()).unwrap_or(u64::MAX), of);
+    Ok(if is_let_through { HeldBack::default() } else { HeldBack { ids, of } })
 }
 
 fn merged(here: Option<&Row>, incoming: &Incoming) -> State {
@@ -264,7 +304,7 @@ fn owe(
 ) -> Result<(), StoreError> {
     let is_theirs = here.state == incoming.state;
     if is_theirs && incoming.is_shown {
-        return outbox::is_held(write, here.key, is_findable(&here.state));
+        return owed::is_held(write, here.key, is_findable(&here.state));
     }
     let shows_other = |row: &Row| {
         is_findable(&row.state) != is_findable(&here.state)
@@ -275,13 +315,13 @@ fn owe(
     let is_moved = before.is_none_or(shows_other);
     // The Python service makes the vectors of its own memories, where it can.
     let is_service_made = is_theirs && !write.link().is_some_and(|link| link.is_local_space);
-    let owed = outbox::Owed {
+    let owed = owed::Owed {
         key: here.key,
         has_vector: is_moved && !is_service_made,
         is_findable: is_findable(&here.state),
         content: here.content.as_deref().filter(|_| here.state.is_alive()),
     };
-    outbox::owe(write, &owed)
+    owed::owe(write, &owed)
 }
 
 fn became(before: Option<&State>, merged: &State, is_changed: bool) -> Became {
@@ -439,5 +479,5 @@ pub fn begin_anew(write: &mut Write<'_>) -> Result<(), StoreError> {
         "UPDATE link SET cursor = 0, anchor_seq = 0, anchor_nonce = '';
          UPDATE remote_position SET seq = 0;",
     )?;
-    outbox::owe_all_rows(write)
+    owed::owe_all_rows(write)
 }

@@ -18,11 +18,11 @@ pub fn owe(write: &mut Write<'_>, product: Product, keys: &[i64]) -> Result<u64,
         n_new += write
             .conn
             .prepare_cached(
-                "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at)
+                "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at, error)
                  SELECT m.key, ?2, ?3,
                    CASE WHEN ?4 AND EXISTS (SELECT 1 FROM pending_embedding p WHERE p.memory = m.key)
                      THEN 'waiting_for_embedding' ELSE 'due' END,
-                   1, 0, ?5, ?5
+                   1, 0, ?5, ?5, 'a comparison found it missing in the cloud'
                  FROM memory m WHERE m.key = ?1
                  ON CONFLICT(memory, product) DO NOTHING",
             )?

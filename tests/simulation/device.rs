@@ -15,7 +15,7 @@ use memtide::remote::cloudflare::Cloudflare;
 use memtide::replicate::replicator::{Replicator, Step};
 use memtide::store::error::StoreError;
 use memtide::store::vector::{self, Embedded};
-use memtide::store::{Store, StoreOptions, Write, memory};
+use memtide::store::{Store, StoreOptions, Write, memory, outbox, pull};
 use rusqlite::{Connection, OpenFlags};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -125,6 +125,13 @@ impl Device {
     /// Asks for everything to be sent now, as `cloud sync` does.
     pub fn sync_now(&self) {
         self.replicator.handle().sync_now();
+    }
+
+    /// Whether nothing is owed and everything is read, up to the position `last`.
+    pub async fn is_drained(&self, last: i64) -> bool {
+        let counts = self.store.read(outbox::counts).await.unwrap();
+        let cursor = self.store.read(pull::cursor).await.unwrap();
+        counts.pending + counts.waiting_for_embedding == 0 && cursor == Some(last)
     }
 
     /// What stands in the way, for the message of a failure.

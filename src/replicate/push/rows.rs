@@ -2,6 +2,7 @@
 
 use super::super::intake::{self, Trouble};
 use super::super::outgoing::push_row;
+use super::super::pace;
 use super::super::plan::{self, Room, RowLoad};
 use super::super::record::{self, Fate, Record, Tally, commit};
 use super::super::session::{Recognised, Session};
@@ -266,7 +267,15 @@ impl Sender<'_> {
         }
         let cut = std::mem::take(&mut intake.cut);
         tally.learnt += intake.incoming.len() + intake.empty.len();
-        record::merge(self.session, intake).await?;
+        let (_, held) = record::merge(self.session, intake).await?;
+        tally.learnt -= held.ids.len();
+        let later = self.session.now().plus(pace::QUIET);
+        for id in held.ids {
+            let Some(duty) = self.duties.get(&id) else { continue };
+            let setback = Setback::Defer { due_at: later, counts: false };
+            let why = "the cloud would delete this memory, among many: that waits for you".to_owned();
+            records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
+        }
         commit(self.session, records, None, tally).await?;
         Ok(cut)
     }

@@ -1,0 +1,77 @@
+//! What is owed to the cloud after a memory was merged with what the cloud holds.
+
+use super::error::StoreError;
+use super::outbox::{Product, bucket_size, is_unembedded, put};
+use super::writer::Write;
+
+/// What a memory owes after it was merged with what the cloud holds.
+pub(super) struct Owed<'a> {
+    pub(super) key: i64,
+    pub(super) has_vector: bool,
+    pub(super) is_findable: bool,
+    /// The text of a live memory.
+    pub(super) content: Option<&'a str>,
+}
+
+/// The cloud doesn't hold all of a memory: its row is owed, and what must go before and after it.
+pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreError> {
+    let Some(link) = write.link().cloned() else { return Ok(()) };
+    let generation = write.generation();
+    let is_large = owed.content.is_some_and(|text| bucket_size(text, link.inline_bytes).is_some());
+    let has_body = write
+        .conn
+        .prepare_cached("SELECT 1 FROM remote_position WHERE memory = ?1 AND r2_key IS NOT NULL")?
+        .exists([owed.key])?;
+    // Without a bucket the row says for itself that it is too large.
+    if is_large && link.bucket.is_some() && !has_body {
+        put(write, owed.key, Product::R2, generation, "due", 0)?;
+    }
+    put(write, owed.key, Product::D1, generation, "due", 0)?;
+    if owed.has_vector {
+        let is_waiting = owed.is_findable && link.is_local_space && is_unembedded(write, owed.key)?;
+        let state = if is_waiting { "waiting_for_embedding" } else { "due" };
+        put(write, owed.key, Product::Vectorize, generation, state, 0)?;
+    }
+    Ok(())
+}
+
+/// The cloud holds exactly what is here: neither body nor row is owed. A vector that was owed still is, and
+/// so is a body that the bucket is known to have lost, with the row that follows it.
+pub(super) fn is_held(
+    write: &mut Write<'_>,
+    key: i64,
+    is_findable: bool,
+) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "DELETE FROM outbox WHERE memory = ?1 AND product IN ('r2', 'd1') AND NOT EXISTS (
+               SELECT 1 FROM outbox b
+               WHERE b.memory = ?1 AND b.product = 'r2' AND b.error IS NOT NULL)",
+        )?
+        .execute([key])?;
+    if !is_findable {
+        // Nothing is left to wait for: the vector is to be taken out.
+        write
+            .conn
+            .prepare_cached(
+                "UPDATE outbox SET state = 'due' WHERE memory = ?1 AND product = 'vectorize'
+                   AND state = 'waiting_for_embedding'",
+            )?
+            .execute([key])?;
+    }
+    Ok(())
+}
+
+/// Owes the row of every memory once more, in the backfill lane where it isn't owed already.
+pub(super) fn owe_all_rows(write: &mut Write<'_>) -> Result<(), StoreError> {
+    let generation = write.generation();
+    write.conn.execute(
+        "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at)
+         SELECT key, 'd1', ?1, 'due', 1, 0, ?2, ?2 FROM memory WHERE true
+         ON CONFLICT(memory, product) DO UPDATE SET generation = excluded.generation,
+           state = 'due', attempts = 0, due_at = excluded.due_at, error = NULL",
+        (generation, write.now().0),
+    )?;
+    Ok(())
+}
