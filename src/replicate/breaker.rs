@@ -471,8 +471,17 @@ mod tests {
         let mut breakers = Breakers::default();
         breakers.of_mut(Product::R2).succeeded(NOW);
         breakers.failed(&error(Disposition::Pause(Pause::Auth)), NOW, &mut rng());
+        // What succeeded since doesn't end the silence that was asked for.
+        let after = Duration::from_secs(60);
+        let silence = error(Disposition::RetryAfter(after));
+        let silence = RemoteError { product: Product::Vectorize, ..silence };
+        breakers.failed(&silence, NOW, &mut rng());
+        breakers.of_mut(Product::Vectorize).succeeded(NOW);
         let text = serde_json::to_string(&breakers).unwrap();
-        assert_eq!(serde_json::from_str::<Breakers>(&text).unwrap(), breakers);
+        let read = serde_json::from_str::<Breakers>(&text).unwrap();
+        assert_eq!(read, breakers);
         assert!(text.contains("auth_required"), "{text}");
+        let shut = Admission::Shut { until: NOW.plus(after) };
+        assert_eq!(read.of(Product::Vectorize).admission(NOW), shut);
     }
 }

@@ -3,7 +3,7 @@
 use super::error::StoreError;
 use super::outbox::{ENTRY, Entry, Product, entry};
 use super::reader::Read;
-use rusqlite::params_from_iter;
+use rusqlite::OptionalExtension as _;
 
 /// The states of duties, the most pressing first: a line is looked at only if those before it hold none.
 const STATES: [&str; 3] = ["'due', 'conflict'", "'waiting_for_embedding'", "'parked'"];
@@ -26,29 +26,30 @@ pub struct Oldest {
 /// The database refused.
 pub fn oldest(read: &Read<'_>) -> Result<Option<Oldest>, StoreError> {
     for states in STATES {
-        // The index on `since` brings them in this order: only the first is read.
-        let of_state = format!("o.state IN ({states}) ORDER BY o.since, o.memory, {WAY}");
-        let Some((key, duty)) = first(read, &of_state, None)? else { continue };
+        // The index brings them in this order: the first that is in such a state is the last one read.
+        let sql = format!(
+            "SELECT memory FROM outbox INDEXED BY outbox_since WHERE state IN ({states})
+             ORDER BY since, memory LIMIT 1"
+        );
+        let key = read.conn.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?;
+        let Some(key) = key else { continue };
+        let in_state = format!("o.state IN ({states}) ORDER BY o.since, {WAY}");
+        let Some(duty) = first(read, key, &in_state)? else { continue };
         let before = match duty.product {
             Product::R2 => "",
             Product::D1 => "'r2'",
             Product::Vectorize => "'r2', 'd1'",
         };
-        let of_memory = format!("o.memory = ?1 AND o.product IN ({before}) ORDER BY {WAY}");
-        let after = first(read, &of_memory, Some(key))?.map(|(_, entry)| entry);
+        let after = first(read, key, &format!("o.product IN ({before}) ORDER BY {WAY}"))?;
         return Ok(Some(Oldest { duty, after }));
     }
     Ok(None)
 }
 
-/// The first of these duties, and its memory's key.
-fn first(
-    read: &Read<'_>,
-    which: &str,
-    key: Option<i64>,
-) -> Result<Option<(i64, Entry)>, StoreError> {
-    let sql = format!("{ENTRY} WHERE {which} LIMIT 1");
+/// The first of these duties of one memory.
+fn first(read: &Read<'_>, key: i64, which: &str) -> Result<Option<Entry>, StoreError> {
+    let sql = format!("{ENTRY} WHERE o.memory = ?1 AND {which} LIMIT 1");
     let mut statement = read.conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(key))?;
-    rows.next()?.map(|row| Ok((row.get("memory")?, entry(row)?))).transpose()
+    let mut rows = statement.query([key])?;
+    rows.next()?.map(entry).transpose()
 }

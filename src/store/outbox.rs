@@ -471,7 +471,7 @@ pub fn list(read: &Read<'_>, parked: bool, limit: usize) -> Result<Vec<Entry>, S
 
 /// What [`entry`] reads.
 pub(super) const ENTRY: &str = "SELECT m.id, o.product, o.generation, o.state, o.attempts, o.since,
-  o.due_at, o.error, o.memory FROM outbox o JOIN memory m ON m.key = o.memory";
+  o.due_at, o.error FROM outbox o JOIN memory m ON m.key = o.memory";
 
 pub(super) fn entry(row: &SqlRow<'_>) -> Result<Entry, StoreError> {
     Ok(Entry {

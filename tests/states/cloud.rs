@@ -1,6 +1,6 @@
 //! The states that `replication.state` can be in.
 
-use crate::device::Device;
+use crate::device::{Device, assert_problems};
 use crate::masked::masked;
 use insta::assert_snapshot;
 use memtide::emulator::faults::{Effect, Reply, Rule};
@@ -54,9 +54,12 @@ fn syncing() {
     let late = Rule::new(Effect::Delay(Duration::from_secs(1))).on(Product::D1);
     let late = device.account.core().inject(late);
     device.store("on its way");
-    let status = device.status_in("syncing", &[]);
+    let is_held = |status: &Value| {
+        status["replication"]["state"] == "syncing" && device.account.core().fired(late) == 1
+    };
+    let status = device.status_when(is_held);
+    assert_problems(&status, &[]);
     assert_snapshot!(masked(&device, &status));
-    assert!(device.account.core().fired(late) <= 1);
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn quota_of_neurons() {
     device.store("embedded tomorrow");
     let status = device
         .status_when(|status| product(status, "ai") == "quota" && product(status, "d1") == "idle");
-    crate::device::assert_problems(&status, &[]);
+    assert_problems(&status, &[]);
     assert_eq!(status["replication"]["state"], "quota");
     assert_snapshot!(masked(&device, &status));
     assert!(device.account.core().neurons_today() >= 1);

@@ -19,7 +19,9 @@ pub fn masked(device: &Device, status: &Value) -> String {
 fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
     let placeholder = match value {
         Value::Object(fields) => {
-            fields.iter_mut().for_each(|(key, value)| mask(key, value, texts));
+            for (key, value) in fields.iter_mut() {
+                mask(key, value, texts);
+            }
             // How a network fails is the system's affair.
             if fields.get("state").is_some_and(|state| state == "offline")
                 && let Some(Value::String(error)) = fields.get_mut("last_error")
@@ -29,7 +31,9 @@ fn mask(key: &str, value: &mut Value, texts: &[(String, &str)]) {
             return;
         }
         Value::Array(values) => {
-            values.iter_mut().for_each(|value| mask(key, value, texts));
+            for value in values {
+                mask(key, value, texts);
+            }
             return;
         }
         Value::String(_) if key.ends_with("_at") => "<instant>",
