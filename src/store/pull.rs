@@ -62,6 +62,10 @@ pub struct Page {
     pub incoming: Vec<Incoming>,
     /// What is not.
     pub quarantined: Vec<Quarantined>,
+    /// Memories of which the cloud holds nothing but a position.
+    pub empty: Vec<(MemoryId, i64)>,
+    /// Keys that are no ids, and have nothing under them any more.
+    pub gone: Vec<String>,
 }
 
 /// What became of a memory here.
@@ -172,6 +176,12 @@ pub fn apply(
     }
     for one in &page.quarantined {
         quarantine(write, one)?;
+    }
+    for (id, seq) in &page.empty {
+        is_empty(write, id, *seq)?;
+    }
+    for key in &page.gone {
+        release(write, key)?;
     }
     write.conn.prepare_cached("UPDATE link SET cursor = ?1")?.execute([page.to])?;
     if let Some((seq, nonce)) = &page.anchor {
@@ -427,6 +437,19 @@ pub fn to_refetch(read: &Read<'_>, limit: usize) -> Result<Vec<MemoryId>, StoreE
         .query_map([limit], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(ids.iter().filter_map(|id| parse_id(id).ok()).collect())
+}
+
+/// What of `ids` is set aside stays so, and comes last the next time.
+///
+/// # Errors
+/// The database refused.
+pub fn put_back(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreError> {
+    let now = write.now().0;
+    let mut statement = write.conn.prepare_cached("UPDATE quarantine SET at = ?2 WHERE id = ?1")?;
+    for id in ids {
+        statement.execute((id.to_string(), now))?;
+    }
+    Ok(())
 }
 
 /// Begins anew: the database was put back to an older state. All positions are forgotten, and every row
