@@ -20,6 +20,8 @@ mod contracts;
 mod devices;
 #[path = "replication/faults.rs"]
 mod faults;
+#[path = "replication/intake.rs"]
+mod intake;
 #[path = "replication/loops.rs"]
 mod loops;
 #[path = "replication/promises/mod.rs"]

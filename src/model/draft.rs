@@ -17,6 +17,11 @@ pub const TAG_MAX_CHARS: usize = 100;
 pub const TYPE_MAX_CHARS: usize = 100;
 /// Bytes of the metadata as compact JSON.
 pub const METADATA_MAX_BYTES: usize = 64 << 10;
+/// Tags that a memory may come to have when edits of several devices are merged. A list of the database's
+/// ends with one more, which shows that there are too many.
+pub const MERGED_TAGS_MAX: usize = 299;
+/// Bytes of the metadata that may come together in the same way: what a row of 2 MB holds beside a text.
+pub const MERGED_METADATA_MAX_BYTES: usize = 1 << 20;
 /// Levels of nesting of the metadata, the object itself being the first.
 pub const METADATA_MAX_DEPTH: usize = 32;
 /// The type of a memory for which none was given.
@@ -144,6 +149,14 @@ impl Patch {
 /// # Errors
 /// Refuses more than [`TAGS_MAX`] tags, one longer than [`TAG_MAX_CHARS`], and a NUL character.
 pub fn check_tags(tags: &[String]) -> Result<BTreeSet<String>, Refusal> {
+    check_tags_within(tags, TAGS_MAX)
+}
+
+/// The same with another limit of their number.
+///
+/// # Errors
+/// As [`check_tags`].
+pub fn check_tags_within(tags: &[String], limit: usize) -> Result<BTreeSet<String>, Refusal> {
     let mut normalised = BTreeSet::new();
     for tag in tags {
         let Some(tag) = normalise_tag(tag) else { continue };
@@ -155,8 +168,8 @@ pub fn check_tags(tags: &[String]) -> Result<BTreeSet<String>, Refusal> {
         }
         normalised.insert(tag);
     }
-    if normalised.len() > TAGS_MAX {
-        return Err(Refusal::TooManyTags { actual: normalised.len(), limit: TAGS_MAX });
+    if normalised.len() > limit {
+        return Err(Refusal::TooManyTags { actual: normalised.len(), limit });
     }
     Ok(normalised)
 }
@@ -186,19 +199,30 @@ pub fn check_type(memory_type: &str) -> Result<Option<String>, Refusal> {
 /// # Errors
 /// Refuses anything but an object, one that is too large, and one that is too deep.
 pub fn check_metadata(value: &Value) -> Result<BTreeMap<String, String>, Refusal> {
-    let object = check_object(value)?;
+    check_metadata_within(value, METADATA_MAX_BYTES)
+}
+
+/// The same with another limit of its bytes.
+///
+/// # Errors
+/// As [`check_metadata`].
+pub fn check_metadata_within(
+    value: &Value,
+    limit: usize,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let object = check_object(value, limit)?;
     Ok(object.iter().map(|(key, value)| (key.clone(), value.to_string())).collect())
 }
 
 fn check_metadata_patch(value: &Value) -> Result<BTreeMap<String, Option<String>>, Refusal> {
-    let object = check_object(value)?;
+    let object = check_object(value, METADATA_MAX_BYTES)?;
     Ok(object
         .iter()
         .map(|(key, value)| (key.clone(), (!value.is_null()).then(|| value.to_string())))
         .collect())
 }
 
-fn check_object(value: &Value) -> Result<&Map<String, Value>, Refusal> {
+fn check_object(value: &Value, limit: usize) -> Result<&Map<String, Value>, Refusal> {
     let actual = match value {
         Value::Object(object) => {
             let depth = depth(value);
@@ -206,8 +230,8 @@ fn check_object(value: &Value) -> Result<&Map<String, Value>, Refusal> {
                 return Err(Refusal::MetadataTooDeep { actual: depth, limit: METADATA_MAX_DEPTH });
             }
             let size = value.to_string().len();
-            if size > METADATA_MAX_BYTES {
-                return Err(Refusal::MetadataTooLarge { actual: size, limit: METADATA_MAX_BYTES });
+            if size > limit {
+                return Err(Refusal::MetadataTooLarge { actual: size, limit });
             }
             return Ok(object);
         }

@@ -2,10 +2,14 @@
 //! with its row, and given its text where that is not here yet.
 //!
 //! Nothing that stands there stops the feed. What can't be taken is quarantined with its reason; only what
-//! is about to change, or had no room in the answer, is left for the next time.
+//! is about to change, had no room, or waits for a bucket that is out of order is left for the next time.
+//! The texts that are held at once are bounded by number and by bytes.
 
+use super::breaker::{Admission, is_own_budget};
+use super::pace::{RETRY, TRIES};
 use super::reconcile::{SETTLE_S, Shown, is_touched, reconcile};
 use super::session::Session;
+use super::transition::Move;
 use crate::clock::Micros;
 use crate::model::draft::{TAG_MAX_CHARS, TEXT_MAX_BYTES, Text, check_type};
 use crate::model::id::{BodyHash, MemoryId};
@@ -14,18 +18,23 @@ use crate::model::state::State;
 use crate::model::state_text;
 use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
-use crate::remote::error::RemoteError;
+use crate::remote::error::{Disposition, Product, RemoteError};
 use crate::remote::feed::{self, FETCH_MAX, FeedEntry};
+use crate::remote::push::placeholder;
 use crate::remote::r2::R2;
+use crate::store::Write;
 use crate::store::error::StoreError;
+use crate::store::outbox::Setback;
 use crate::store::pull::{self, Incoming, Quarantined};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Tags and keys of one state, removed ones included, beyond which nobody sane has written it.
 const REGISTERS_MAX: usize = 20_000;
-/// How a row begins whose text is in the bucket.
-const PLACEHOLDER: &str = "[R2 Content: ";
+/// Bytes of texts that are held at once, the last one aside.
+const TEXTS_MAX_BYTES: u64 = 16 << 20;
+/// Bodies that are fetched before what is there is written down.
+const BODIES_MAX: usize = 50;
 /// Characters of a foreign key that are kept.
 const KEY_MAX_CHARS: usize = 80;
 
@@ -36,10 +45,13 @@ pub(super) struct Intake {
     pub(super) quarantined: Vec<Quarantined>,
     /// Neither state nor row: an id and its position.
     pub(super) empty: Vec<(MemoryId, i64)>,
-    /// Written by the Python service a moment ago: looked at again after this time.
+    /// Keys that are no ids, with nothing under them any more, and their positions.
+    pub(super) gone: Vec<(String, i64)>,
+    /// Written by the Python service a moment ago, or without its text while the bucket is out of order:
+    /// looked at again after this time.
     pub(super) unsettled: Vec<MemoryId>,
     pub(super) settles_in: Option<Duration>,
-    /// The answer had no room for these.
+    /// The answer, or the memory, had no room for these.
     pub(super) cut: Vec<MemoryId>,
     /// The position up to which all entries in order were dealt with, and its mark.
     pub(super) end: Option<(i64, Option<String>)>,
@@ -70,8 +82,18 @@ struct Looked {
 enum Look {
     Ready(Box<Looked>),
     Bad(Quarantined),
+    /// No id, and nothing under it.
+    Gone(Quarantined),
     Unsettled(MemoryId, Duration),
     Cut(Option<MemoryId>),
+}
+
+/// What is left for the next time.
+struct Left {
+    id: MemoryId,
+    seq: i64,
+    /// How long it has to wait; `None` if there was no room.
+    wait: Option<Duration>,
 }
 
 /// Takes the entries of a page, up to the first that has to wait.
@@ -81,12 +103,13 @@ pub(super) async fn of_page(
     entries: Vec<FeedEntry>,
 ) -> Result<Intake, Trouble> {
     let mut intake = Intake::default();
-    let mut ready = Vec::new();
+    let (mut ready, mut ends) = (Vec::new(), Vec::new());
     for entry in entries {
         let end = (entry.seq, entry.nonce.clone());
         match look(entry) {
             Look::Ready(looked) => ready.push(*looked),
             Look::Bad(bad) => intake.quarantined.push(bad),
+            Look::Gone(gone) => intake.gone.push((gone.key, gone.seq)),
             Look::Unsettled(id, left) => {
                 intake.unsettled.push(id);
                 intake.settles_in = Some(left);
@@ -94,9 +117,17 @@ pub(super) async fn of_page(
             }
             Look::Cut(_) => break,
         }
-        intake.end = Some(end);
+        ends.push(end);
     }
-    finish(session, d1, ready, intake).await
+    if let Some(first) = finish(session, d1, ready, true, &mut intake).await?.first() {
+        ends.retain(|(seq, _)| *seq < first.seq);
+        intake.quarantined.retain(|one| one.seq < first.seq);
+        intake.gone.retain(|(_, seq)| *seq < first.seq);
+        intake.unsettled = first.wait.map(|_| first.id).into_iter().collect();
+        intake.settles_in = first.wait;
+    }
+    intake.end = ends.pop();
+    Ok(intake)
 }
 
 /// Takes entries that were asked for by their ids, each for itself.
@@ -111,19 +142,29 @@ pub(super) async fn of_ids(
         match look(entry) {
             Look::Ready(looked) => ready.push(*looked),
             Look::Bad(bad) => intake.quarantined.push(bad),
+            Look::Gone(gone) => intake.gone.push((gone.key, gone.seq)),
             Look::Unsettled(id, left) => {
                 intake.unsettled.push(id);
-                intake.settles_in = Some(intake.settles_in.map_or(left, |at| at.max(left)));
+                intake.settles_in = intake.settles_in.max(Some(left));
             }
             Look::Cut(id) => intake.cut.extend(id),
         }
     }
-    finish(session, d1, ready, intake).await
+    for left in finish(session, d1, ready, false, &mut intake).await? {
+        match left.wait {
+            Some(_) => intake.unsettled.push(left.id),
+            None => intake.cut.push(left.id),
+        }
+        intake.settles_in = intake.settles_in.max(left.wait);
+    }
+    Ok(intake)
 }
 
 fn look(entry: FeedEntry) -> Look {
     let Some(id) = entry.id() else {
-        return Look::Bad(bad(&entry, "its id is no SHA-256 in lower-case hex digits".to_owned()));
+        let bad = bad(&entry, "its id is no SHA-256 in lower-case hex digits".to_owned());
+        let is_empty = entry.state_text.is_none() && entry.row.is_none() && !entry.is_cut;
+        return if is_empty { Look::Gone(bad) } else { Look::Bad(bad) };
     };
     if entry.is_cut {
         return Look::Cut(Some(id));
@@ -204,6 +245,40 @@ impl Looked {
         }
     }
 
+    /// The key under which the bucket holds the text of a living row.
+    fn stored_in_bucket(&self) -> Option<&str> {
+        let key = self.entry.row.as_ref()?.r2_key.as_deref()?;
+        self.is_row_alive().then_some(key)
+    }
+
+    /// Bytes of the text that the database must send.
+    fn inline_bytes(&self, here: Option<&BodyHash>) -> u64 {
+        let is_asked = self.needs_text(here) && self.stored_in_bucket().is_none();
+        self.entry.row.as_ref().filter(|_| is_asked).map_or(0, |row| row.content_bytes)
+    }
+
+    /// The memory without its text, where the state alone tells what the cloud holds.
+    fn textless(&self) -> Option<Incoming> {
+        let state = self.state.as_ref().filter(|_| !self.is_touched)?;
+        Some(Incoming {
+            id: self.id,
+            seq: self.entry.seq,
+            state: state.clone(),
+            is_shown: self.shown.is_some(),
+            content: None,
+            r2_key: self.entry.row.as_ref().and_then(|row| row.r2_key.clone()),
+        })
+    }
+
+    /// Whether `text` stands there since the row was read, for one that went to the bucket meanwhile. A
+    /// text of somebody's own may look like that too, but has the length that it had.
+    fn is_moved(&self, text: &str) -> bool {
+        let marker = placeholder("content/");
+        let marker = marker.trim_end_matches(']');
+        let bytes = self.entry.row.as_ref().map(|row| row.content_bytes);
+        text.starts_with(marker) && text.ends_with(']') && bytes != u64::try_from(text.len()).ok()
+    }
+
     /// Brings everything together. `text` is what stands in the row, or in the bucket for it.
     fn finish(self, here: Option<&BodyHash>, text: Option<String>) -> Result<Finished, String> {
         if text.is_none() && self.needs_text(here) {
@@ -214,9 +289,8 @@ impl Looked {
         {
             Text::check(text.clone(), TEXT_MAX_BYTES).map_err(|refusal| refusal.to_string())?;
         }
-        let is_moved = |text: &String| text.starts_with(PLACEHOLDER) && text.ends_with(']');
-        let is_inline = self.is_row_alive() && stored_in_bucket(&self).is_none();
-        if is_inline && text.as_ref().is_some_and(is_moved) {
+        let is_inline = self.is_row_alive() && self.stored_in_bucket().is_none();
+        if is_inline && text.as_ref().is_some_and(|text| self.is_moved(text)) {
             return Err("its text moved to the bucket while it was being read".to_owned());
         }
         let body = text.as_deref().map(BodyHash::of);
@@ -256,40 +330,95 @@ enum Finished {
     Empty(MemoryId, i64),
 }
 
+/// Gives the entries their texts and puts them into the intake. Returns those that are left, in order. One
+/// after the other, `in_order`, ends with the first of them, as none may be passed over.
 async fn finish(
     session: &Session,
     d1: &D1,
-    ready: Vec<Looked>,
-    mut intake: Intake,
-) -> Result<Intake, Trouble> {
+    mut ready: Vec<Looked>,
+    in_order: bool,
+    intake: &mut Intake,
+) -> Result<Vec<Left>, Trouble> {
     let ids: Vec<MemoryId> = ready.iter().map(|looked| looked.id).collect();
     let here = session.store.read(move |read| pull::bodies(read, &ids)).await?;
+    let mut bytes = 0;
+    let inline = ready.iter().map(|looked| looked.inline_bytes(here.get(&looked.id)));
+    let n_fitting = inline
+        .enumerate()
+        .take_while(|(n, size)| {
+            bytes += size;
+            *n == 0 || bytes <= TEXTS_MAX_BYTES
+        })
+        .count();
+    let without_room = ready.split_off(n_fitting);
     let needed: Vec<MemoryId> = ready
         .iter()
         .filter(|looked| looked.needs_text(here.get(&looked.id)))
         .map(|looked| looked.id)
         .collect();
     let mut inline = texts(d1, needed.into()).await?;
+    let held = inline.values().map(|text| u64::try_from(text.len()).unwrap_or(u64::MAX)).sum();
+    let mut bucket = Bucket { session, n_fetched: 0, bytes: held };
+    let mut left = Vec::new();
     for looked in ready {
         let here = here.get(&looked.id);
-        let (key, seq) = (looked.entry.key.clone(), looked.entry.seq);
-        let text = match stored_in_bucket(&looked) {
-            Some(key) if looked.needs_text(here) => body(session, key).await.map(Some),
-            _ => Ok(inline.remove(&looked.id)),
+        let (id, key, seq) = (looked.id, looked.entry.key.clone(), looked.entry.seq);
+        let textless = looked.textless();
+        let text = match looked.stored_in_bucket().filter(|_| looked.needs_text(here)) {
+            Some(key) => bucket.text(key).await.map(Some),
+            None => Ok(inline.remove(&id)),
         };
-        match text.and_then(|text| looked.finish(here, text)) {
-            Ok(Finished::Incoming(incoming)) => intake.incoming.push(*incoming),
-            Ok(Finished::Empty(id, seq)) => intake.empty.push((id, seq)),
-            Err(reason) => intake.quarantined.push(Quarantined { key, seq, reason }),
+        let reason = match text {
+            Ok(text) => match looked.finish(here, text) {
+                Ok(Finished::Incoming(incoming)) => {
+                    intake.incoming.push(*incoming);
+                    continue;
+                }
+                Ok(Finished::Empty(id, seq)) => {
+                    intake.empty.push((id, seq));
+                    continue;
+                }
+                Err(reason) => reason,
+            },
+            Err(Unread::NoRoom) => {
+                left.push(Left { id, seq, wait: None });
+                if in_order {
+                    return Ok(left);
+                }
+                continue;
+            }
+            Err(Unread::Later(late)) => {
+                if !in_order || !is_too_late(session, seq, &late) {
+                    left.push(Left { id, seq, wait: Some(late.wait) });
+                    if in_order {
+                        return Ok(left);
+                    }
+                    continue;
+                }
+                late.why
+            }
+            Err(Unread::Never(reason)) => reason,
+        };
+        // Where what is here is newer, a text that nobody has any more is not missed.
+        if let Some(incoming) = textless {
+            let needs_none = incoming.clone();
+            let job = move |write: &mut Write<'_>| pull::needs_no_text(write, &needs_none);
+            if session.store.write(job).await? {
+                intake.incoming.push(incoming);
+                continue;
+            }
         }
+        intake.quarantined.push(Quarantined { key, seq, reason });
     }
-    Ok(intake)
+    left.extend(without_room.iter().map(|one| Left { id: one.id, seq: one.entry.seq, wait: None }));
+    Ok(left)
 }
 
-/// The key under which the bucket holds the text of a living row.
-fn stored_in_bucket(looked: &Looked) -> Option<&str> {
-    let key = looked.entry.row.as_ref()?.r2_key.as_deref()?;
-    looked.is_row_alive().then_some(key)
+/// Whether the feed goes on without a text: it was asked for often enough, or nobody knows when it can be
+/// had.
+fn is_too_late(session: &Session, seq: i64, late: &Late) -> bool {
+    let is_worn = late.was_asked && session.pace().missed(seq) >= TRIES;
+    is_worn || late.needs_a_person || late.wait > RETRY
 }
 
 async fn texts(
@@ -306,19 +435,96 @@ async fn texts(
     Ok(found)
 }
 
-/// A text out of the bucket; the error is the reason why the memory can't be taken for now.
-async fn body(session: &Session, key: &str) -> Result<String, String> {
-    // A key is data of others: it must not lead anywhere but to a text.
-    let is_text_key = key.starts_with("content/") && !key.contains("..") && key.len() <= 1024;
-    if !is_text_key {
-        let start: String = key.chars().take(KEY_MAX_CHARS).collect();
-        return Err(format!("the bucket's key {start:?} of its text is none of a text"));
+/// Why there is no text out of the bucket.
+enum Unread {
+    /// It is the entry's own fault.
+    Never(String),
+    /// As many as go at once were fetched.
+    NoRoom,
+    /// The bucket is out of order, or not to be asked.
+    Later(Late),
+}
+
+struct Late {
+    wait: Duration,
+    why: String,
+    /// Whether the bucket was asked, and failed.
+    was_asked: bool,
+    needs_a_person: bool,
+}
+
+/// The bucket, and what was fetched from it.
+struct Bucket<'a> {
+    session: &'a Session,
+    n_fetched: usize,
+    /// Of all texts that are held.
+    bytes: u64,
+}
+
+impl Bucket<'_> {
+    async fn text(&mut self, key: &str) -> Result<String, Unread> {
+        // A key is data of others: it must not lead anywhere but to a text.
+        let is_text_key = key.starts_with("content/") && !key.contains("..") && key.len() <= 1024;
+        if !is_text_key {
+            let start: String = key.chars().take(KEY_MAX_CHARS).collect();
+            let why = format!("the bucket's key {start:?} of its text is none of a text");
+            return Err(Unread::Never(why));
+        }
+        let session = self.session;
+        let Some(bucket) = &session.link.bucket else {
+            let why = "its text is in a bucket, and this device is linked without one";
+            return Err(Unread::Never(why.to_owned()));
+        };
+        let is_full = self.n_fetched >= BODIES_MAX || self.bytes >= TEXTS_MAX_BYTES;
+        if is_full && self.n_fetched > 0 {
+            return Err(Unread::NoRoom);
+        }
+        if session.is_shut(Product::R2) {
+            let last = session.gates.breakers().of(Product::R2).last_error().map(str::to_owned);
+            return Err(self.late(session.now(), last.as_deref(), false));
+        }
+        self.n_fetched += 1;
+        let bytes = match R2::new(session.remote.in_lane(Lane::Live), bucket).get(key).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        session.gates.succeeded(Product::R2, session.now());
+        let missing = || Unread::Never(format!("its text is missing in the bucket under {key:?}"));
+        let bytes = bytes.ok_or_else(missing)?;
+        self.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let no_text = |_| Unread::Never("its text in the bucket is no UTF-8".to_owned());
+        String::from_utf8(bytes.into()).map_err(no_text)
     }
-    let Some(bucket) = &session.link.bucket else {
-        return Err("its text is in a bucket, and this device is linked without one".to_owned());
-    };
-    let bytes = R2::new(session.remote.in_lane(Lane::Live), bucket).get(key).await;
-    let bytes = bytes.map_err(|error| format!("its text could not be fetched: {error}"))?;
-    let bytes = bytes.ok_or_else(|| format!("its text is missing in the bucket under {key:?}"))?;
-    String::from_utf8(bytes.into()).map_err(|_| "its text in the bucket is no UTF-8".to_owned())
+
+    fn failed(&self, error: &RemoteError) -> Unread {
+        let now = self.session.now();
+        if error.disposition == Disposition::Park {
+            if error.status.is_some() {
+                self.session.gates.failed(error, 0, now);
+            }
+            return Unread::Never(format!("its text could not be fetched: {error}"));
+        }
+        let due_at = match self.session.gates.failed(error, 0, now) {
+            Move::SetBack(Setback::Defer { due_at, .. }) => due_at,
+            _ => now,
+        };
+        self.late(due_at, Some(&error.to_string()), !is_own_budget(error))
+    }
+
+    /// Waits until `at` at least, and for the gate and the budget.
+    fn late(&self, at: Micros, why: Option<&str>, was_asked: bool) -> Unread {
+        let (session, now) = (self.session, self.session.now());
+        let gate = match session.gates.admission(Product::R2, now) {
+            Admission::Shut { until } => until.since(now),
+            _ => Duration::ZERO,
+        };
+        let budget = session.remote.budget_wait(Lane::Live).unwrap_or_default();
+        let why = why.unwrap_or("the bucket is not to be asked now");
+        Unread::Later(Late {
+            wait: at.since(now).max(gate).max(budget),
+            why: format!("its text could not be fetched: {why}"),
+            was_asked,
+            needs_a_person: session.gates.breakers().of(Product::R2).action().is_some(),
+        })
+    }
 }

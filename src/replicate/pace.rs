@@ -15,6 +15,9 @@ pub const QUIET: Duration = Duration::from_mins(5);
 /// Between two tries to take what was set aside.
 pub const RETRY: Duration = Duration::from_hours(1);
 
+/// So many times in a row the text of one entry is asked for before the feed goes on without it.
+pub const TRIES: u32 = 10;
+
 /// More deletions than this, and more than one memory in [`GUARD_SHARE`], are asked about first.
 pub const GUARD_DELETIONS: u64 = 50;
 /// The share of all memories: a fifth.
@@ -50,6 +53,8 @@ pub struct Pace {
     accepts_deletions: bool,
     ahead: Option<Duration>,
     retry_at: Micros,
+    /// The entry whose text could not be fetched, and how many times in a row.
+    missed: (i64, u32),
 }
 
 impl Pace {
@@ -112,6 +117,18 @@ impl Pace {
             self.retry_at = now.plus(RETRY);
         }
         is_due
+    }
+
+    /// There is reason to fetch what was set aside at this instant already.
+    pub fn retries_at(&mut self, at: Micros) {
+        self.retry_at = self.retry_at.min(at);
+    }
+
+    /// The text of the entry at this position could not be fetched: how many times in a row by now.
+    pub fn missed(&mut self, seq: i64) -> u32 {
+        let before = if self.missed.0 == seq { self.missed.1 } else { 0 };
+        self.missed = (seq, before.saturating_add(1));
+        self.missed.1
     }
 
     /// Somebody asked, or something changed here: it is read at once.
@@ -251,6 +268,18 @@ mod tests {
         assert!(pace.is_due(NOW) && pace.may_delete(500, 500));
         pace.caught_up(true, NOW);
         assert!(!pace.may_delete(500, 500), "only once");
+    }
+
+    #[test]
+    fn what_was_set_aside_is_fetched_hourly_and_sooner_where_there_is_reason() {
+        let mut pace = Pace::default();
+        assert!(!pace.takes_retry(NOW), "before everything was read");
+        pace.caught_up(true, NOW);
+        assert!(pace.takes_retry(NOW) && !pace.takes_retry(NOW));
+        pace.retries_at(NOW.plus(QUIET));
+        pace.retries_at(NOW.plus(RETRY * 2));
+        assert!(!pace.takes_retry(NOW) && pace.takes_retry(NOW.plus(QUIET)));
+        assert_eq!([pace.missed(3), pace.missed(3), pace.missed(4), pace.missed(3)], [1, 2, 1, 1]);
     }
 
     #[test]

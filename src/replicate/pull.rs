@@ -1,6 +1,7 @@
 //! Reading what others wrote: one page of the feed at a time, applied with its cursor in one transaction.
 
 use super::intake::{self, Intake, Trouble};
+use super::pace::QUIET;
 use super::plan;
 use super::record::{self, Tally};
 use super::session::{Recognised, Session};
@@ -13,6 +14,7 @@ use crate::remote::error::{Disposition, Product as Remote, RemoteError};
 use crate::remote::feed::{self, FETCH_MAX};
 use crate::remote::poll::{self, POLL_MAX};
 use crate::remote::push::Anchor;
+use crate::store::Read;
 use crate::store::error::StoreError;
 use crate::store::link;
 use crate::store::outbox::Setback;
@@ -68,6 +70,8 @@ async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
         anchor: nonce.map(|nonce| (to, nonce)),
         incoming: intake.incoming,
         quarantined: intake.quarantined,
+        empty: intake.empty,
+        gone: intake.gone.into_iter().map(|(key, _)| key).collect(),
     };
     note_skew(session, &local);
     Ok(apply(session, local, behind, has_more, intake.settles_in).await?)
@@ -105,7 +109,8 @@ async fn apply(
     has_more: bool,
     settles_in: Option<Duration>,
 ) -> Result<Tally, StoreError> {
-    let n_entries = page.incoming.len() + page.quarantined.len();
+    let n_known = page.incoming.len() + page.quarantined.len();
+    let n_entries = n_known + page.empty.len() + page.gone.len();
     let pace = session.pace().clone();
     let may_delete = move |deletions, of| pace.may_delete(deletions, of);
     let applied = record::apply(session, page, may_delete).await?;
@@ -174,30 +179,59 @@ async fn skip(session: &Session, d1: &D1, error: &RemoteError) -> Result<(), Sto
     Ok(())
 }
 
-/// Fetches what is set aside once more, at most one answer full.
+/// Fetches what is set aside once more, at most one answer full; the next one follows at once while any of
+/// it can be taken. An answer that is refused as a whole is divided until the entry at fault is found.
 pub(super) async fn retry_quarantined(session: &Session) -> Result<Tally, StoreError> {
     let now = session.now();
     let gate = session.gates.admission(Remote::D1, now);
     if plan::room(1, &[gate], session.waits()).is_none() {
         return Ok(Tally::default());
     }
+    let set_aside = |read: &Read<'_>| Ok(pull::quarantined(read, 0)?.1);
     let ids = session.store.read(|read| pull::to_refetch(read, FETCH_MAX)).await?;
-    if ids.is_empty() {
-        return Ok(Tally::default());
-    }
+    let n_before = session.store.read(set_aside).await?;
+    let mut has_more = ids.len() == FETCH_MAX;
     let d1 = D1::new(session.remote.in_lane(Lane::Backfill), &session.link.database);
-    match fetch(session, &d1, &ids).await {
-        Ok(Some(intake)) => {
-            let (became, _) = record::merge(session, intake).await?;
-            Ok(Tally { pulled: became.len(), ..Tally::default() })
+    let mut tally = Tally::default();
+    let mut parts = vec![ids];
+    while let Some(part) = parts.pop() {
+        if part.is_empty() || session.is_shut(Remote::D1) {
+            break;
         }
-        Ok(None) => Ok(Tally::default()),
-        Err(Trouble::Store(error)) => Err(error),
-        Err(Trouble::Remote(error)) => {
-            session.gates.failed(&error, 0, now);
-            Ok(Tally::default())
+        let mut intake = match fetch(session, &d1, &part).await {
+            Ok(Some(intake)) => intake,
+            Ok(None) => break,
+            Err(Trouble::Store(error)) => return Err(error),
+            Err(Trouble::Remote(error)) if error.disposition == Disposition::Park => {
+                if part.len() > 1 {
+                    let (first, second) = plan::halves(part);
+                    parts.extend([second, first]);
+                } else {
+                    session.gates.failed(&error, 0, now);
+                    session.store.write(move |write| pull::put_back(write, &part)).await?;
+                }
+                continue;
+            }
+            Err(Trouble::Remote(error)) => {
+                session.gates.failed(&error, 0, now);
+                break;
+            }
+        };
+        has_more |= !intake.cut.is_empty();
+        if let Some(left) = intake.settles_in {
+            session.pace().retries_at(session.now().plus(left.max(QUIET)));
         }
+        // What has to wait lets the others go first the next time.
+        let waiting = std::mem::take(&mut intake.unsettled);
+        session.store.write(move |write| pull::put_back(write, &waiting)).await?;
+        tally.pulled += record::merge(session, intake).await?.0.len();
     }
+    let n_taken = n_before.saturating_sub(session.store.read(set_aside).await?);
+    if has_more && n_taken > 0 {
+        session.pace().retries_at(session.now());
+        tally.pulled = tally.pulled.max(usize::try_from(n_taken).unwrap_or(usize::MAX));
+    }
+    Ok(tally)
 }
 
 /// What the cloud holds for `ids`; `None` if the database is not the one that this device knows.

@@ -13,7 +13,10 @@
 
 use super::outgoing::metadata_json;
 use crate::clock::Micros;
-use crate::model::draft::{DEFAULT_TYPE, check_metadata, check_tags, check_type};
+use crate::model::draft::{
+    DEFAULT_TYPE, MERGED_METADATA_MAX_BYTES, MERGED_TAGS_MAX, check_metadata_within,
+    check_tags_within, check_type,
+};
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::stamp::{DeviceId, Stamp};
 use crate::model::state::{Birth, Register, State};
@@ -52,7 +55,8 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Reads a row.
+    /// Reads a row. The limits of an input are for the doors: what several devices wrote each within them
+    /// may exceed them together, and must be read all the same.
     ///
     /// # Errors
     /// Why it can't be taken, as a sentence.
@@ -83,7 +87,12 @@ impl Shown {
             shown.kind = kind.unwrap_or_else(|| DEFAULT_TYPE.to_owned());
         }
         let tags: Vec<String> = row.tags.iter().cloned().collect();
-        shown.tags = check_tags(&tags).map_err(|refusal| refusal.to_string())?;
+        // A list that is cut would read as removals, however few are left of it.
+        if tags.len() > MERGED_TAGS_MAX {
+            return Err(format!("its row has more than {MERGED_TAGS_MAX} tags"));
+        }
+        shown.tags =
+            check_tags_within(&tags, MERGED_TAGS_MAX).map_err(|refusal| refusal.to_string())?;
         shown.has_normal_tags = shown.tags == row.tags;
         shown.read_metadata(row.metadata_json.as_deref())?;
         Ok(shown)
@@ -96,7 +105,8 @@ impl Shown {
         if value.is_null() {
             return Ok(());
         }
-        self.metadata = check_metadata(&value).map_err(|refusal| refusal.to_string())?;
+        self.metadata = check_metadata_within(&value, MERGED_METADATA_MAX_BYTES)
+            .map_err(|refusal| refusal.to_string())?;
         self.metadata.retain(|key, _| !VOLATILE.contains(&key.as_str()));
         let successor = value.get("superseded_by").and_then(Value::as_str);
         if let Some(id) = successor.and_then(|id| id.parse().ok()) {

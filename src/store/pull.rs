@@ -62,6 +62,10 @@ pub struct Page {
     pub incoming: Vec<Incoming>,
     /// What is not.
     pub quarantined: Vec<Quarantined>,
+    /// Memories of which the cloud holds nothing but a position.
+    pub empty: Vec<(MemoryId, i64)>,
+    /// Keys that are no ids, and have nothing under them any more.
+    pub gone: Vec<String>,
 }
 
 /// What became of a memory here.
@@ -170,6 +174,12 @@ pub fn apply(
     }
     for one in &page.quarantined {
         quarantine(write, one)?;
+    }
+    for (id, seq) in &page.empty {
+        is_empty(write, id, *seq)?;
+    }
+    for key in &page.gone {
+        release(write, key)?;
     }
     write.conn.prepare_cached("UPDATE link SET cursor = ?1")?.execute([page.to])?;
     if let Some((seq, nonce)) = &page.anchor {
@@ -294,6 +304,17 @@ pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became
 fn is_body_in_doubt(before: Option<&Row>, merged: &State, incoming: &Incoming) -> bool {
     let is_same = before.is_some_and(|row| row.state.text.value == merged.text.value);
     !is_same || !incoming.state.is_alive() || incoming.r2_key.is_none()
+}
+
+/// Whether a memory can be merged without a text that can't be had: what is here decides which text it has,
+/// or it is dead.
+///
+/// # Errors
+/// The database refused.
+pub fn needs_no_text(write: &Write<'_>, incoming: &Incoming) -> Result<bool, StoreError> {
+    let here = Row::load(write, &incoming.id)?;
+    let merged = merged(here.as_ref(), incoming);
+    Ok(text_of(here.as_ref(), &merged, incoming) != Needed::Missing)
 }
 
 /// What is owed to the cloud after the merge.
@@ -468,6 +489,19 @@ pub fn to_refetch(read: &Read<'_>, limit: usize) -> Result<Vec<MemoryId>, StoreE
         .query_map([limit], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     Ok(ids.iter().filter_map(|id| parse_id(id).ok()).collect())
+}
+
+/// What of `ids` is set aside stays so, and comes last the next time.
+///
+/// # Errors
+/// The database refused.
+pub fn put_back(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreError> {
+    let now = write.now().0;
+    let mut statement = write.conn.prepare_cached("UPDATE quarantine SET at = ?2 WHERE id = ?1")?;
+    for id in ids {
+        statement.execute((id.to_string(), now))?;
+    }
+    Ok(())
 }
 
 /// Begins anew: the database was put back to an older state. All positions are forgotten, and every row

@@ -242,7 +242,14 @@ fn page(records: &[Record], from: i64, has_bad: bool) -> Page {
     let to = incoming.last().map_or(from, |last| last.seq);
     let bad = Quarantined { key: "bad".to_owned(), seq: to, reason: "it is no id".to_owned() };
     let quarantined = if has_bad { vec![bad] } else { Vec::new() };
-    Page { from, to, anchor: Some((to, "nonce".to_owned())), incoming, quarantined }
+    Page {
+        from,
+        to,
+        anchor: Some((to, "nonce".to_owned())),
+        incoming,
+        quarantined,
+        ..Page::default()
+    }
 }
 
 fn settle(

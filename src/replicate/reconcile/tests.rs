@@ -243,7 +243,7 @@ fn a_successor_stands_in_the_metadata_and_is_not_removed_by_its_absence() {
 #[test]
 fn what_no_row_may_hold_is_told() {
     type Change = fn(&mut FeedRow);
-    let changes: [(Change, &str); 11] = [
+    let changes: [(Change, &str); 12] = [
         (|row| row.odd = Some("created_at"), "created_at"),
         (|row| row.created_at = None, "no created_at"),
         (|row| row.created_at = Some(-0.5), "no instant"),
@@ -254,7 +254,11 @@ fn what_no_row_may_hold_is_told() {
         (|row| row.metadata_json = Some("{".to_owned()), "no JSON"),
         (|row| row.metadata_json = Some("[]".to_owned()), "array"),
         (|row| row.tags = BTreeSet::from(["x".repeat(101)]), "100"),
-        (|row| row.tags = (0..101).map(|n| n.to_string()).collect(), "100"),
+        (|row| row.tags = (0..300).map(|n| n.to_string()).collect(), "299"),
+        (
+            |row| row.metadata_json = Some(format!(r#"{{"k":"{}"}}"#, "x".repeat(1 << 20))),
+            "1048576",
+        ),
     ];
     for (change, word) in changes {
         let mut row = row_of(&state());
@@ -266,6 +270,23 @@ fn what_no_row_may_hold_is_told() {
         let row = FeedRow { metadata_json: nothing.map(str::to_owned), ..row_of(&state()) };
         assert!(Shown::read(&row).expect("no metadata").metadata.is_empty());
     }
+}
+
+#[test]
+fn what_several_devices_made_together_is_read_though_no_door_would_let_it_in() {
+    let mut state = state();
+    let at = state.newest();
+    for n in 0..297 {
+        state.tags.insert(format!("tag {n}"), Register::new(at, true));
+    }
+    for n in 0..10 {
+        let value = format!("{:?}", "x".repeat(60_000));
+        state.metadata.insert(format!("key {n}"), Register::new(at, Some(value)));
+    }
+    state.superseded_by = Register::new(at, Some(MemoryId::of("successor")));
+    assert_eq!(state.live_tags().len(), 299);
+    let found = reconciled(&state, &row_of(&state));
+    assert!(found.is_shown && found.state == state);
 }
 
 /// Rows over a few instants and keys, so that they meet the states' own.

@@ -51,7 +51,7 @@ fn tombstone(text: &str, seq: i64) -> Incoming {
 }
 
 fn page(from: i64, to: i64, incoming: Vec<Incoming>) -> Page {
-    Page { from, to, anchor: Some((to, format!("n{to}"))), incoming, quarantined: Vec::new() }
+    Page { from, to, anchor: Some((to, format!("n{to}"))), incoming, ..Page::default() }
 }
 
 impl Fixture {
@@ -287,6 +287,29 @@ async fn what_is_set_aside_is_told_tried_in_turn_and_gone_when_it_comes() {
     assert!(turn().await.is_empty());
     f.store.write(move |w| pull::refetch(w, &[b])).await.unwrap();
     assert_eq!(turn().await, [b]);
+}
+
+#[tokio::test]
+async fn what_a_page_shows_to_be_gone_or_empty_is_set_aside_no_longer() {
+    let f = fixture();
+    f.link(None).await;
+    let (a, b) = (MemoryId::of("a"), MemoryId::of("b"));
+    f.store("a", &[]).await;
+    let aside = |key: String| Quarantined { key, seq: 1, reason: "damaged".to_owned() };
+    let keys = [a.to_string(), b.to_string(), "no id".to_owned(), "other".to_owned()];
+    let bad = Page { quarantined: keys.map(aside).to_vec(), ..page(0, 3, Vec::new()) };
+    f.apply(&bad).await;
+    let turn = async || f.store.read(|r| pull::to_refetch(r, 1)).await.unwrap();
+    let first = turn().await[0];
+    f.clock.advance(Duration::from_secs(1));
+    f.store.write(move |w| pull::put_back(w, &[first])).await.unwrap();
+    assert_ne!(turn().await, [first], "the other one has its turn");
+    let gone = vec!["no id".to_owned(), "never set aside".to_owned()];
+    let mended = Page { empty: vec![(a, 4), (b, 5)], gone, ..page(3, 5, Vec::new()) };
+    f.apply(&mended).await;
+    let (left, n) = f.store.read(|r| pull::quarantined(r, 9)).await.unwrap();
+    assert_eq!((left[0].key.as_str(), n), ("other", 1));
+    assert_eq!(f.outgoing(a).await.seq, 4, "its next push wins");
 }
 
 #[tokio::test]

@@ -3,9 +3,11 @@
 
 use super::judge::all_hold_the_same;
 use super::python::Python;
-use super::{converge, is_alive, two};
+use super::{another, converge, is_alive, two};
 use crate::World;
 use memtide::clock::Clock as _;
+use memtide::emulator::faults::{Effect, Reply, Rule};
+use memtide::emulator::product::Product;
 use memtide::model::id::{BodyHash, MemoryId};
 use memtide::store::pull::{self, Quarantined};
 use std::time::Duration;
@@ -43,7 +45,7 @@ const ROWS: &[(&str, &str)] = &[
     ("metadata_json = x'7b7d'", "another type"),
     ("metadata_json = '{\"a\":1}' || char(0)", "no JSON"),
     ("metadata_json = '{\"deep\":' || replace(hex(zeroblob(2000)), '0', '[') || '}'", "no JSON"),
-    ("metadata_json = '{\"huge\":\"' || hex(zeroblob(750000)) || '\"}'", "65536"),
+    ("metadata_json = '{\"huge\":\"' || hex(zeroblob(750000)) || '\"}'", "1048576"),
     ("metadata_json = '{\"nul\":\"\\u0000\"}'", ""),
     ("memory_type = char(0)", "NUL"),
     ("memory_type = x'00ff'", "another type"),
@@ -141,7 +143,7 @@ async fn tags_of_wrong_types_and_numbers_are_checked_as_any() {
     goes_on(&first, &second).await;
     for world in [&first, &second] {
         assert_eq!(world.get(taken).await.tags, ["1", "a-b", "outer", "same", "upper"]);
-        for (id, word) in [(too_long, "100"), (many, "100"), (huge, "tag"), (blob, ""), (nul, "")] {
+        for (id, word) in [(too_long, "100"), (many, "299"), (huge, "tag"), (blob, ""), (nul, "")] {
             let why = reason(world, &id.to_string()).await;
             assert!(!why.is_empty() && why.contains(word), "{id}: {why:?}");
             assert!(why.len() < 500, "{why}");
@@ -261,6 +263,7 @@ async fn a_feed_of_odd_keys_and_instants_is_read_to_its_end() {
         "'../../etc/passwd'".to_owned(),
     ];
     for key in &keys {
+        first.rows(&format!("INSERT INTO mt_entry(id, state, dg) VALUES ({key}, '{{', 1)"));
         first.rows(&format!("INSERT INTO mt_feed(id) VALUES ({key})"));
     }
     keys.clear();
@@ -281,6 +284,16 @@ async fn a_feed_of_odd_keys_and_instants_is_read_to_its_end() {
     let found = set_aside(&second).await;
     assert!(found.len() >= 7, "{found:?}");
     assert!(found.iter().all(|one| one.key.chars().count() <= 80 && one.reason.contains("id")));
+    // Once nothing is under them, they are no concern of anybody's: not here, nor of a new device.
+    first.rows("DELETE FROM mt_entry WHERE state = '{'");
+    first.rows("UPDATE mt_feed SET seq = seq + 1000 WHERE length(CAST(id AS BLOB)) <> 64");
+    first.rows(&format!("UPDATE mt_feed SET seq = seq + 1000 WHERE id = '{upper}'"));
+    converge(&[&first, &second]).await;
+    let third = another(&first, 3).await;
+    converge(&[&third]).await;
+    for world in [&second, &third] {
+        assert_eq!(set_aside(world).await, []);
+    }
 }
 
 /// More is set aside than is tried at once: all of it has its turn.
@@ -304,14 +317,53 @@ async fn everything_that_was_set_aside_is_tried_again_in_turn() {
             .rows(&format!("UPDATE memories SET metadata_json = NULL WHERE content_hash = '{id}'"));
     }
     first.rows("DELETE FROM mt_stage");
-    for _ in 0..4 {
-        second.clock.advance(Duration::from_hours(1));
-        second.settle().await;
-    }
+    // The next are fetched at once as long as any come.
+    second.clock.advance(Duration::from_hours(1));
+    second.settle().await;
     for (n, id) in ids.iter().enumerate() {
         assert_eq!(is_alive(&second, *id).await, n % 2 == 0, "{n}");
     }
     assert_eq!(set_aside(&second).await.len(), 125);
+}
+
+/// One of them can't even be asked for: the others come all the same.
+#[tokio::test]
+async fn what_no_answer_can_carry_is_tried_again_without_the_others() {
+    let (first, second) = two().await;
+    let python = Python(&first);
+    let ids: Vec<MemoryId> = (0..9).map(|n| python.store(&format!("set aside {n}"), &[])).collect();
+    first.rows("UPDATE memories SET metadata_json = '{'");
+    converge(&[&second]).await;
+    assert_eq!(set_aside(&second).await.len(), 9);
+    first.rows("INSERT INTO mt_stage(j) VALUES ('quiet')");
+    first.rows("UPDATE memories SET metadata_json = NULL");
+    first.rows("DELETE FROM mt_stage");
+    let bomb = ids[4].to_string();
+    let reply = Reply::error(400, 7500, "string or blob too big: SQLITE_TOOBIG");
+    let fault = Rule::new(Effect::reply(reply)).on(Product::D1).body(&bomb);
+    let fault = first.account.core().inject(fault);
+    second.clock.advance(Duration::from_hours(1));
+    second.settle().await;
+    assert!(first.account.core().fired(fault) > 2, "it was looked for by halves");
+    let left = set_aside(&second).await;
+    assert_eq!(left.iter().map(|one| &one.key).collect::<Vec<_>>(), [&bomb]);
+    first.account.core().clear_faults();
+    second.clock.advance(Duration::from_hours(1));
+    second.settle().await;
+    assert!(is_alive(&second, ids[4]).await);
+}
+
+/// What the service shows for a text in the bucket, stored as a text by somebody who copied it.
+#[tokio::test]
+async fn a_text_that_looks_like_a_placeholder_is_one_all_the_same() {
+    let (first, second) = two().await;
+    let ours = first.remember("[R2 Content: content/notes.txt]", &[]).await;
+    let theirs = Python(&first).store("[R2 Content: content/ab/cd.txt]", &[]);
+    goes_on(&first, &second).await;
+    assert_eq!(second.get(ours).await.content, "[R2 Content: content/notes.txt]");
+    assert!(is_alive(&second, theirs).await);
+    assert_eq!(set_aside(&second).await, []);
+    all_hold_the_same(&[&first, &second]).await;
 }
 
 /// Columns that somebody added, and tables with names like ours, are nobody's concern.
