@@ -8,7 +8,7 @@
 
 use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
-use super::push::{JOIN_FEED, LEAVE_FEED, STAGE, UNSTAGE};
+use super::push::{JOIN_FEED, LEAVE_FEED, MARK, STAGE, UNSTAGE};
 
 /// Rows that one look puts into the feed.
 pub const POLL_MAX: usize = 500;
@@ -76,6 +76,7 @@ pub fn statements(look: &Look, database: &str) -> Vec<Statement> {
         Statement::plain(FOUND),
         Statement::plain(LEAVE_FEED),
         Statement::plain(JOIN_FEED),
+        Statement::plain(MARK),
         Statement::plain(UNSTAGE),
     ]
 }
