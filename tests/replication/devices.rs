@@ -372,6 +372,26 @@ async fn without_triggers_the_rows_are_looked_for() {
 }
 
 #[tokio::test]
+async fn without_triggers_a_deletion_is_noticed_by_a_device_that_was_off() {
+    let (mut first, mut second) = two().await;
+    drop_triggers(&first);
+    let id = first.remember("deleted there", &["a"]).await;
+    converge(&[&first, &second]).await;
+    first.clock.advance(Duration::from_hours(24));
+    let now = first.clock.now().0 / 1_000_000;
+    first.rows(&format!("UPDATE memories SET deleted_at = {now}"));
+    first.clock.advance(Duration::from_hours(48));
+    first.restart();
+    second.restart();
+    converge(&[&first, &second]).await;
+    for world in [&first, &second] {
+        assert!(world.get(id).await.deleted_at.is_some());
+        assert_eq!(world.counts().await.pending, 0);
+    }
+    assert_eq!(held(&first).await, held(&second).await);
+}
+
+#[tokio::test]
 async fn without_triggers_a_database_that_was_put_back_is_noticed() {
     let (first, second) = two().await;
     drop_triggers(&first);
