@@ -135,5 +135,5 @@ async fn push_rows(
 ) -> Result<memtide::remote::push::PushAnswer, memtide::remote::error::RemoteError> {
     let (batches, oversized) = split(memories);
     assert_eq!((batches.len(), oversized.len()), (1, 0));
-    memtide::remote::push::push(d1, &batches[0], None, true).await
+    memtide::remote::push::push(d1, &batches[0], None, "database-1").await
 }

@@ -39,9 +39,10 @@ const KNOWN: &str = "SELECT k.value AS id FROM json_each(?1) k WHERE EXISTS (SEL
 const BODIES: &str = "SELECT k.value AS id, e.state->>'$.life[0]' AS life_at, e.state->>'$.life[1]' AS alive, e.state->>'$.text[0]' AS text_at, m.id IS NOT NULL AND m.deleted_at IS NULL AS shown, m.r2_key AS body FROM json_each(?1) k CROSS JOIN mt_entry e ON e.id = k.value LEFT JOIN memories m ON m.content_hash = k.value WHERE json_valid(e.state)";
 
 /// As the triggers do it: each row of these ids goes to the end of the feed.
-const ANNOUNCE: [&str; 2] = [
+const ANNOUNCE: [&str; 3] = [
     "DELETE FROM mt_feed WHERE id IN (SELECT m.content_hash FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value) AND (SELECT v FROM mt_meta WHERE k = 'database') = ?2",
     "INSERT INTO mt_feed(id) SELECT m.content_hash FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?2",
+    "INSERT OR IGNORE INTO mt_heads(seq, n) SELECT f.seq, hex(randomblob(8)) FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value CROSS JOIN mt_feed f ON f.id = k.value WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?2",
 ];
 
 /// An answer with what it says of the database and what it cost.

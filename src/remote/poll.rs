@@ -8,7 +8,7 @@
 
 use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
-use super::push::{JOIN_FEED, LEAVE_FEED, STAGE, UNSTAGE};
+use super::push::{JOIN_FEED, LEAVE_FEED, MARK, STAGE, UNSTAGE};
 
 /// Rows that one look puts into the feed.
 pub const POLL_MAX: usize = 500;
@@ -16,7 +16,8 @@ pub const POLL_MAX: usize = 500;
 /// A deletion is announced again until the state says so, at most once a minute: an entry that moves all the
 /// time would never settle. Every statement does nothing in a database that doesn't call itself as the device knows it.
 const NEW_AND_DELETED: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(c.id) FROM (SELECT m.content_hash AS id FROM memories m LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE m.id > CAST(?1 AS INTEGER) AND (f.seq IS NULL OR m.updated_at > f.at + 1) UNION SELECT m.content_hash FROM memories m JOIN mt_entry e ON e.id = m.content_hash LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE m.deleted_at > CAST(?2 AS REAL) AND (f.at IS NULL OR f.at < unixepoch() - 60) AND json_valid(e.state) AND json_extract(e.state, '$.life[1]') = 1 LIMIT 500) c WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?3";
-const CHANGED: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(c.id) FROM (SELECT m.content_hash AS id FROM memories m LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE f.seq IS NULL OR (m.updated_at > f.at + 1 AND m.updated_at <= unixepoch() + 60) LIMIT 500) c WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?1";
+/// Deletions of any age, too: a device may have been away for long, and the service's leave `updated_at` alone.
+const CHANGED: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(c.id) FROM (SELECT m.content_hash AS id FROM memories m LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE f.seq IS NULL OR (m.updated_at > f.at + 1 AND m.updated_at <= unixepoch() + 60) UNION SELECT m.content_hash FROM memories m JOIN mt_entry e ON e.id = m.content_hash LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE m.deleted_at IS NOT NULL AND (f.at IS NULL OR f.at < unixepoch() - 60) AND json_valid(e.state) AND json_extract(e.state, '$.life[1]') = 1 LIMIT 500) c WHERE (SELECT v FROM mt_meta WHERE k = 'database') = ?1";
 const FOUND: &str = "SELECT (SELECT json_array_length(j) FROM mt_stage WHERE rowid = 2) AS n, (SELECT CAST(max(id) AS TEXT) FROM memories) AS newest, CAST(unixepoch() AS TEXT) AS now";
 
 /// What to look for.
@@ -76,6 +77,7 @@ pub fn statements(look: &Look, database: &str) -> Vec<Statement> {
         Statement::plain(FOUND),
         Statement::plain(LEAVE_FEED),
         Statement::plain(JOIN_FEED),
+        Statement::plain(MARK),
         Statement::plain(UNSTAGE),
     ]
 }
@@ -137,9 +139,13 @@ mod tests {
             .await;
         execute(&d1, "UPDATE memories SET updated_at = 4e9 WHERE content_hash = 'c'", &[]).await;
         let all = poll(&d1, &Look::All, "uuid-1").await.expect("an answer");
-        assert_eq!(all.announced, 1, "a clock far ahead says nothing");
+        assert_eq!(all.announced, 2, "a clock far ahead says nothing, a deletion is still untold");
         assert_eq!(keys(&d1).await, ["c", "a", "b"]);
         assert_eq!(poll(&d1, &Look::All, "uuid-1").await.expect("an answer").announced, 0);
+        let dead = "UPDATE mt_entry SET state = '{\"life\":[\"1\",false]}' WHERE id = 'a'";
+        execute(&d1, dead, &[]).await;
+        execute(&d1, "UPDATE mt_feed SET at = at - 100 WHERE id = 'a'", &[]).await;
+        assert_eq!(poll(&d1, &Look::All, "uuid-1").await.expect("an answer").announced, 0, "told");
         let left = d1.run(Statement::plain("SELECT count(*) AS n FROM mt_stage")).await;
         assert_eq!(left.expect("a count").first().and_then(|row| row.integer("n")), Some(0));
     }

@@ -5,7 +5,7 @@
 //! also keep the triggers quiet. A compare-and-swap for each memory then decides, once, who wins: a
 //! memory whose feed position is still the one that the sender knew. All further statements look at
 //! the list of winners only. A memory that lost is left exactly as it is; one that is sent again
-//! after its answer was lost loses too, and is found with its own state by [`super::fetch`]. So a
+//! after its answer was lost loses too, and is found with its own state by [`super::feed::fetch`]. So a
 //! batch may be repeated at any time.
 //!
 //! A living memory's row is written as the Python service reads it: both forms of the tags, the
@@ -206,19 +206,19 @@ impl PushBatch {
         self
     }
 
-    /// The statements of this batch, to be sent as one. Where `anchor` doesn't hold, nobody wins and
-    /// nothing is written. Without triggers (`notices` is false) a row that was changed after it took its
-    /// position doesn't win either: its change has not been read yet.
-    pub fn statements(&self, anchor: Option<&Anchor>, notices: bool) -> Vec<Statement> {
+    /// The statements of this batch, to be sent as one. Where `anchor` doesn't hold, or in a database that
+    /// doesn't call itself `database`, nobody wins and nothing is written.
+    pub fn statements(&self, anchor: Option<&Anchor>, database: &str) -> Vec<Statement> {
         let mut statements =
-            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor, notices)];
+            vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor, database)];
         if self.has_living {
             statements.extend(LIVING.iter().map(|sql| Statement::plain(*sql)));
         }
         if self.has_dead {
             statements.push(Statement::plain(BURY));
         }
-        statements.extend([ENTRY, LEAVE_FEED, JOIN_FEED, WINNERS, UNSTAGE].map(Statement::plain));
+        let rest = [ENTRY, LEAVE_FEED, JOIN_FEED, MARK, WINNERS, UNSTAGE];
+        statements.extend(rest.map(Statement::plain));
         statements.push(anchor_statement(anchor));
         statements
     }
@@ -248,7 +248,7 @@ impl PushBatch {
     }
 }
 
-/// Pushes one batch; `notices` tells whether triggers move the feed when the Python service writes.
+/// Pushes one batch into the database that calls itself `database`.
 ///
 /// # Errors
 /// The batch as a whole was refused and changed nothing, or its answer was lost.
@@ -256,9 +256,9 @@ pub async fn push(
     d1: &D1,
     batch: &PushBatch,
     anchor: Option<&Anchor>,
-    notices: bool,
+    database: &str,
 ) -> Result<PushAnswer, RemoteError> {
-    let results = d1.batch(&batch.statements(anchor, notices)).await?;
+    let results = d1.batch(&batch.statements(anchor, database)).await?;
     batch.read(anchor, &results)
 }
 
@@ -304,16 +304,15 @@ pub struct Winner {
 }
 
 /// The compare-and-swap, which also looks whether the database is the one that the device knows.
-fn decide(anchor: Option<&Anchor>, notices: bool) -> Statement {
+fn decide(anchor: Option<&Anchor>, database: &str) -> Statement {
     let seq = anchor.map(|anchor| anchor.seq.to_string());
-    let params = vec![seq, anchor.map(|anchor| anchor.nonce.clone())];
+    let nonce = anchor.map(|anchor| anchor.nonce.clone());
+    let params = vec![seq, nonce, Some(database.to_owned())];
     if mutant::is(Mutant::NoCompareAndSwap) {
         let cas = "COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER)";
         Statement::new(DECIDE.replace(cas, "true"), params)
-    } else if notices {
-        Statement::new(DECIDE, params)
     } else {
-        Statement::new(format!("{DECIDE}{UNNOTICED}"), params)
+        Statement::new(DECIDE, params)
     }
 }
 
@@ -339,10 +338,9 @@ pub(super) fn read_anchor(
 /// The stage is empty between batches; `OR REPLACE` heals one that isn't.
 pub(super) const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES (1, ?1)";
 /// The compare-and-swap. A row that the feed doesn't know was written where triggers are refused: it
-/// has not been read yet, so it is not overwritten.
-const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h')) AND (?1 IS NULL OR EXISTS (SELECT 1 FROM mt_heads a WHERE a.seq = CAST(?1 AS INTEGER) AND a.n = ?2))";
-/// A change of the Python service that no trigger told of, by its instant; one far ahead says nothing.
-const UNNOTICED: &str = " AND NOT EXISTS (SELECT 1 FROM memories u WHERE u.content_hash = j.value->>'h' AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) > f.at + 1 AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) <= unixepoch() + 60)";
+/// has not been read yet, so it is not overwritten. Nor is a row there whose own instant is later than its
+/// position; one far ahead says nothing. Whether the triggers are there is asked here, where it counts.
+const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h')) AND ((SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ('mt_t1', 'mt_t2', 'mt_t3', 'mt_t4', 'mt_t5')) = 5 OR NOT EXISTS (SELECT 1 FROM memories u WHERE u.content_hash = j.value->>'h' AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) > f.at + 1 AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) <= unixepoch() + 60)) AND (SELECT v FROM mt_meta WHERE k = 'database') = ?3 AND (?1 IS NULL OR EXISTS (SELECT 1 FROM mt_heads a WHERE a.seq = CAST(?1 AS INTEGER) AND a.n = ?2))";
 
 const LIVING: [&str; 4] = [
     "INSERT INTO memories (content_hash, content, memory_type, created_at, created_at_iso, updated_at, updated_at_iso, metadata_json, vector_id, content_size, r2_key, tags, deleted_at) SELECT j.value->>'h', j.value->>'t', j.value->>'k', (j.value->>'c') / 1000000.0, j.value->>'ci', unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), j.value->>'m', j.value->>'h', j.value->>'n', j.value->>'r', j.value->>'gs', NULL FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET content = excluded.content, memory_type = excluded.memory_type, created_at = excluded.created_at, created_at_iso = excluded.created_at_iso, updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, metadata_json = excluded.metadata_json, vector_id = excluded.vector_id, content_size = excluded.content_size, r2_key = excluded.r2_key, tags = excluded.tags, deleted_at = NULL",
@@ -356,6 +354,8 @@ const BURY: &str = "INSERT INTO memories (content_hash, content, created_at, cre
 const ENTRY: &str = "INSERT INTO mt_entry(id, state, dg) SELECT j.value->>'h', j.value->>'s', CAST(j.value->>'x' AS INTEGER) FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(id) DO UPDATE SET state = excluded.state, dg = excluded.dg";
 pub(super) const LEAVE_FEED: &str = "DELETE FROM mt_feed WHERE id IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2)";
 pub(super) const JOIN_FEED: &str = "INSERT INTO mt_feed(id) SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2 ORDER BY w.key";
+/// What `mt_t0` does. Where triggers are refused, it is missing too.
+pub(super) const MARK: &str = "INSERT OR IGNORE INTO mt_heads(seq, n) SELECT f.seq, hex(randomblob(8)) FROM mt_stage l CROSS JOIN json_each(l.j) w CROSS JOIN mt_feed f ON f.id = w.value WHERE l.rowid = 2";
 const WINNERS: &str = "SELECT f.id, CAST(f.seq AS TEXT) AS seq, h.n AS nonce FROM mt_stage l CROSS JOIN json_each(l.j) w CROSS JOIN mt_feed f ON f.id = w.value LEFT JOIN mt_heads h ON h.seq = f.seq WHERE l.rowid = 2 ORDER BY f.seq";
 pub(super) const UNSTAGE: &str = "DELETE FROM mt_stage";
 const ANCHOR: &str = "SELECT (SELECT n FROM mt_heads WHERE seq = CAST(?1 AS INTEGER)) AS nonce, (SELECT v FROM mt_meta WHERE k = 'database') AS database";

@@ -3,7 +3,8 @@
 //!
 //! `mt_entry` holds each memory's state, also when its row is gone. `mt_feed` holds each id once, at
 //! its newest position; `AUTOINCREMENT` keeps a position from being used twice. `mt_heads` holds a
-//! random mark for each position, by which a device notices that the database was put back.
+//! random mark for each position, by which a device notices that the database was put back; whoever moves
+//! the feed marks its positions too, for a database that refuses triggers.
 //! `mt_stage` holds a batch while it is applied: as long as it has a row, the triggers are quiet.
 //! Whatever the Python service writes moves the feed through the triggers.
 //!
@@ -99,6 +100,8 @@ const TRIGGERS: &[(&str, &str)] = &[
 ];
 
 const FILL: &str = "INSERT OR IGNORE INTO mt_feed(id) SELECT content_hash FROM memories WHERE id > CAST(?1 AS INTEGER) ORDER BY id LIMIT CAST(?2 AS INTEGER)";
+/// What `mt_t0` does, where it is refused.
+const FILL_MARKS: &str = "INSERT OR IGNORE INTO mt_heads(seq, n) SELECT f.seq, hex(randomblob(8)) FROM (SELECT content_hash FROM memories WHERE id > CAST(?1 AS INTEGER) ORDER BY id LIMIT CAST(?2 AS INTEGER)) m CROSS JOIN mt_feed f ON f.id = m.content_hash";
 const FILL_PROGRESS: &str = "INSERT INTO mt_meta(k, v) SELECT 'feed_filled', COALESCE(CAST(max(id) AS TEXT), 'done') FROM (SELECT id FROM memories WHERE id > CAST(?1 AS INTEGER) ORDER BY id LIMIT CAST(?2 AS INTEGER)) WHERE true ON CONFLICT(k) DO UPDATE SET v = excluded.v";
 const FILL_PAGE_SIZE: &str = "SELECT v, (SELECT count(*) FROM (SELECT id FROM memories WHERE id > CAST(?1 AS INTEGER) ORDER BY id LIMIT CAST(?2 AS INTEGER))) AS n FROM mt_meta WHERE k = 'feed_filled'";
 const FILLED: &str = "SELECT v FROM mt_meta WHERE k = 'feed_filled'";
@@ -212,11 +215,12 @@ async fn fill(d1: &D1) -> Result<u64, RemoteError> {
         let params = vec![Some(position), Some(FILL_PAGE.to_string())];
         let statements = [
             Statement::new(FILL, params.clone()),
+            Statement::new(FILL_MARKS, params.clone()),
             Statement::new(FILL_PROGRESS, params.clone()),
             Statement::new(FILL_PAGE_SIZE, params),
         ];
         let results = d1.batch(&statements).await?;
-        let page = results.get(2).and_then(StatementResult::first);
+        let page = results.get(3).and_then(StatementResult::first);
         let count = page.and_then(|row| row.integer("n"));
         filled += count.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         after = page.and_then(value);

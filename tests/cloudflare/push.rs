@@ -24,7 +24,7 @@ async fn a_thousand_memories_take_two_requests() {
     let (batches, _) = split(&rows);
     let mut anchor: Option<Anchor> = None;
     for batch in &batches {
-        let answer = push(&d1, batch, anchor.as_ref(), true).await.expect("applied");
+        let answer = push(&d1, batch, anchor.as_ref(), "database-1").await.expect("applied");
         assert!(answer.losers.is_empty() && answer.cloud.anchor_holds);
         assert_eq!(answer.cloud.database.as_deref(), Some("database-1"));
         anchor = answer.winners.last().map(|w| Anchor { seq: w.seq, nonce: w.nonce.clone() });

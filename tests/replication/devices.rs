@@ -29,6 +29,13 @@ pub(super) async fn another(first: &World, seed: u64) -> World {
     world
 }
 
+/// What a database that refuses triggers is like.
+pub(super) fn drop_triggers(world: &World) {
+    for n in 0..=5 {
+        world.rows(&format!("DROP TRIGGER mt_t{n}"));
+    }
+}
+
 /// Everybody reads and sends until nothing moves.
 pub(super) async fn converge(worlds: &[&World]) {
     for _ in 0..3 {
@@ -333,9 +340,7 @@ async fn a_device_that_only_pushes_takes_nothing() {
 #[tokio::test]
 async fn without_triggers_the_rows_are_looked_for() {
     let (first, second) = two().await;
-    for n in 1..=5 {
-        first.rows(&format!("DROP TRIGGER mt_t{n}"));
-    }
+    drop_triggers(&first);
     let ours = first.remember("ours", &["a"]).await;
     converge(&[&first, &second]).await;
     assert!(second.replicator.handle().progress().pull.is_polling);
@@ -388,4 +393,52 @@ async fn deletions_that_are_held_back_do_not_come_in_by_a_lost_push_either() {
     converge(&[&second, &first]).await;
     assert_eq!(held(&first).await, held(&second).await);
     assert!(second.get(ids[0]).await.deleted_at.is_some());
+
+async fn without_triggers_a_deletion_is_noticed_by_a_device_that_was_off() {
+    let (mut first, mut second) = two().await;
+    drop_triggers(&first);
+    let id = first.remember("deleted there", &["a"]).await;
+    converge(&[&first, &second]).await;
+    first.clock.advance(Duration::from_hours(24));
+    let now = first.clock.now().0 / 1_000_000;
+    first.rows(&format!("UPDATE memories SET deleted_at = {now}"));
+    first.clock.advance(Duration::from_hours(48));
+    first.restart();
+    second.restart();
+    converge(&[&first, &second]).await;
+    for world in [&first, &second] {
+        assert!(world.get(id).await.deleted_at.is_some());
+        assert_eq!(world.counts().await.pending, 0);
+    }
+    assert_eq!(held(&first).await, held(&second).await);
+}
+
+#[tokio::test]
+async fn without_triggers_a_database_that_was_put_back_is_noticed() {
+    let (first, second) = two().await;
+    drop_triggers(&first);
+    let id = first.remember("before", &["a"]).await;
+    converge(&[&first, &second]).await;
+    let backup = first.account.core().d1_copy("memories").unwrap();
+    first.retag(id, &["later"]).await;
+    second.remember("lost by the restore", &[]).await;
+    converge(&[&first, &second]).await;
+    assert_eq!(
+        first.account.core().d1_rows("memories", "SELECT 1 FROM memories").unwrap().len(),
+        2
+    );
+    first.account.core().d1_become("memories", &backup).unwrap();
+    // Another device takes the positions anew.
+    let third = another(&first, 3).await;
+    let theirs = third.remember_many(5).await;
+    converge(&[&third]).await;
+    converge(&[&first, &second, &third]).await;
+    for world in [&first, &second, &third] {
+        assert_eq!(world.get(id).await.tags, ["later"]);
+        assert_eq!(world.get(theirs[0]).await.tags.len(), 3);
+        assert_eq!(world.counts().await.pending_by_product[1], 0);
+    }
+    assert_eq!(held(&first).await.len(), 7);
+    assert_eq!(held(&first).await, held(&second).await);
+    assert_eq!(held(&first).await, held(&third).await);
 }

@@ -68,6 +68,25 @@ async fn what_the_python_service_changed_is_not_overwritten() {
 }
 
 #[tokio::test]
+async fn without_triggers_the_first_push_after_a_start_overwrites_nothing_either() {
+    let mut world = World::linked().await;
+    super::devices::drop_triggers(&world);
+    let id = world.remember("touched by both", &["one"]).await;
+    world.settle().await;
+    assert!(world.get(id).await.synced);
+    world.restart();
+    world.clock.advance(Duration::from_mins(1));
+    world.rows(&format!(
+        "UPDATE memories SET memory_type = 'theirs', updated_at = {}",
+        world.clock.now().0 / 1_000_000
+    ));
+    world.retag(id, &["two"]).await;
+    world.settle().await;
+    assert_eq!(world.counts().await.conflicts, 1);
+    assert_eq!(world.rows("SELECT memory_type AS a, tags AS b FROM memories"), ["theirs|one"]);
+}
+
+#[tokio::test]
 async fn a_row_that_was_purged_is_written_again() {
     let world = World::linked().await;
     let id = world.remember("purged", &["one"]).await;
@@ -129,6 +148,7 @@ async fn a_database_that_was_emptied_stops_everything() {
     assert_eq!(world.state(), SyncState::Misconfigured);
     assert_eq!(world.account.core().n_requests(Product::D1), 1);
     assert_eq!(world.counts().await.pending, 1);
+    assert_eq!(world.rows("SELECT count(*) FROM memories"), ["0"], "nothing is mixed into it");
 }
 
 #[tokio::test]

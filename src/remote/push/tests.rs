@@ -1,7 +1,7 @@
 use super::super::d1::D1;
 use super::super::feed::{self, FeedEntry};
 use super::super::testing::{execute, sqlite};
-use super::super::{meta, schema};
+use super::super::{digest, meta, poll, schema};
 use super::*;
 use crate::remote::contract::Contract;
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn life(entry: &FeedEntry) -> Option<bool> {
 async fn push_with(d1: &D1, rows: &[PushRow], anchor: Option<&Anchor>) -> PushAnswer {
     let (batches, oversized) = split(rows);
     assert_eq!((batches.len(), oversized.len()), (1, 0));
-    let answer = super::push(d1, &batches[0], anchor, true).await.expect("applied");
+    let answer = super::push(d1, &batches[0], anchor, "uuid-1").await.expect("applied");
     assert!(all(d1, "SELECT * FROM mt_stage").await.is_empty(), "the stage is empty again");
     answer
 }
@@ -277,6 +277,75 @@ async fn a_database_that_was_put_back_is_noticed() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_into_another_database() {
+    let d1 = ready().await;
+    let (batches, _) = split(&[row("x", 0), dead("y", 0)]);
+    let answer = super::push(&d1, &batches[0], None, "uuid-2").await.expect("an answer");
+    assert_eq!((answer.winners.len(), answer.losers.len()), (0, 2));
+    assert_eq!(answer.cloud.database.as_deref(), Some("uuid-1"));
+    for sql in ["SELECT id AS c0 FROM memories", "SELECT id AS c0 FROM mt_entry"] {
+        assert!(all(&d1, sql).await.is_empty(), "{sql}");
+    }
+    assert!(all(&d1, "SELECT seq AS c0 FROM mt_feed").await.is_empty());
+}
+
+#[tokio::test]
+async fn where_triggers_are_refused_every_position_has_its_mark() {
+    const UNMARKED: &str =
+        "SELECT f.id AS c0 FROM mt_feed f LEFT JOIN mt_heads h ON h.seq = f.seq WHERE h.n IS NULL";
+    const ROW: &str = "INSERT INTO memories(content_hash, content, created_at, created_at_iso, updated_at) VALUES (?1, 'x', 1, '', 1)";
+    let (d1, _) = sqlite("CREATE TRIGGER");
+    schema::create(&d1).await.expect("created");
+    meta::write(&d1, "uuid-1", &Contract::python()).await.expect("written");
+    execute(&d1, ROW, &["filled"]).await;
+    execute(&d1, "UPDATE mt_meta SET v = '0' WHERE k = 'feed_filled'", &[]).await;
+    assert_eq!(schema::create(&d1).await.expect("filled").filled, 1);
+    execute(&d1, ROW, &["polled"]).await;
+    let look = poll::Look::Latest { after: 0, since: 0 };
+    assert_eq!(poll::poll(&d1, &look, "uuid-1").await.expect("a look").announced, 1);
+    assert_eq!(all(&d1, "SELECT max(seq) AS c0 FROM mt_feed").await, [[2]]);
+    assert!(all(&d1, UNMARKED).await.is_empty());
+    execute(&d1, ROW, &["announced"]).await;
+    digest::announce(&d1, &["announced".to_owned()], "uuid-1").await.expect("announced");
+    assert_eq!(all(&d1, "SELECT max(seq) AS c0 FROM mt_feed").await, [[3]]);
+    assert!(all(&d1, UNMARKED).await.is_empty());
+
+    let won = push(&d1, &[row("x", 0), dead("y", 0)]).await.winners;
+    assert_eq!(
+        won.iter().map(|one| (one.seq, one.nonce.len())).collect::<Vec<_>>(),
+        [(4, 16), (5, 16)]
+    );
+    assert_ne!(won[0].nonce, won[1].nonce);
+    let anchor = Anchor { seq: won[1].seq, nonce: won[1].nonce.clone() };
+    assert!(push_with(&d1, &[row("z", 0)], Some(&anchor)).await.cloud.anchor_holds);
+
+    // Put back to before the push, and written to by another device.
+    execute(&d1, "DELETE FROM mt_feed WHERE seq > 3", &[]).await;
+    execute(&d1, "DELETE FROM mt_heads WHERE seq > 3", &[]).await;
+    execute(&d1, "UPDATE sqlite_sequence SET seq = 3 WHERE name = 'mt_feed'", &[]).await;
+    let others = push(&d1, &[row("o", 0), row("p", 0)]).await.winners;
+    assert_eq!(others[1].seq, anchor.seq);
+    let answer = push_with(&d1, &[row("q", 0)], Some(&anchor)).await;
+    assert!(!answer.cloud.anchor_holds && answer.winners.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_that_no_trigger_told_of_is_not_overwritten() {
+    let d1 = ready().await;
+    push(&d1, &[row("x", 0)]).await;
+    execute(&d1, "UPDATE memories SET updated_at = unixepoch() + 30", &[]).await;
+    let told = push(&d1, &[row("x", 2)]).await;
+    assert_eq!(told.winners.len(), 1, "where a trigger has told, a clock ahead holds nothing up");
+    for n in 0..=5 {
+        d1.run(Statement::plain(format!("DROP TRIGGER mt_t{n}"))).await.expect("dropped");
+    }
+    execute(&d1, "UPDATE memories SET deleted_at = unixepoch() + 30", &[]).await;
+    assert_eq!(push(&d1, &[row("x", 3)]).await.losers, [MemoryId::of("x")]);
+    execute(&d1, "UPDATE memories SET deleted_at = unixepoch() + 90", &[]).await;
+    assert_eq!(push(&d1, &[row("x", 3)]).await.winners[0].seq, 4, "far ahead says nothing");
+}
+
+#[tokio::test]
 async fn states_beyond_the_answers_room_come_without_their_text() {
     let d1 = ready().await;
     let big: Vec<PushRow> = (0..5)
@@ -316,7 +385,7 @@ async fn a_full_batch_of_each_kind_is_applied() {
 async fn no_statement_of_a_push_reads_a_whole_table() {
     let d1 = ready().await;
     let (batches, _) = split(&[row("x", 0), dead("y", 0)]);
-    let mut statements = batches[0].statements(None, true);
+    let mut statements = batches[0].statements(None, "uuid-1");
     statements.extend(feed::fetch_statements(&[MemoryId::of("x")], None));
     statements.extend(feed::page_statements(0, 500, None));
     for statement in statements {

@@ -117,8 +117,8 @@ impl Sender<'_> {
         };
         let sent: HashSet<MemoryId> = batch.ids.iter().copied().collect();
         part.retain(|row| sent.contains(&row.id));
-        let notices = !self.session.polling().is_needed();
-        match push::push(&self.d1, &batch, self.anchor.as_ref(), notices).await {
+        let database = &self.session.link.database_uuid;
+        match push::push(&self.d1, &batch, self.anchor.as_ref(), database).await {
             Ok(answer) => {
                 self.session.gates.succeeded(Remote::D1, self.session.now());
                 commit(self.session, records, None, tally).await?;
