@@ -5,7 +5,7 @@
 //! also keep the triggers quiet. A compare-and-swap for each memory then decides, once, who wins: a
 //! memory whose feed position is still the one that the sender knew. All further statements look at
 //! the list of winners only. A memory that lost is left exactly as it is; one that is sent again
-//! after its answer was lost loses too, and is found with its own state by [`super::fetch`]. So a
+//! after its answer was lost loses too, and is found with its own state by [`super::feed`]. So a
 //! batch may be repeated at any time.
 //!
 //! A living memory's row is written as the Python service reads it: both forms of the tags, the
