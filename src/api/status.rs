@@ -7,6 +7,7 @@ use super::oldest::{OldestJson, describe};
 use crate::clock::Micros;
 use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::remote::contract::Contract;
+use crate::replicate::handle::held_action;
 use crate::replicate::progress::{ProductProgress, Progress, SyncState};
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link, LinkMode};
@@ -429,8 +430,7 @@ fn problems(
             "mend the row in the database, or store the memory again; each is tried once an hour",
         ));
     }
-    if progress.pull.held.is_some() {
-        let (message, next_step) = progress.action.clone().unwrap_or_default();
+    if let Some((message, next_step)) = held_action(progress) {
         problems.push(problem("mass_deletion", message, &next_step));
     }
     let is_push_only = link.as_ref().is_some_and(|link| link.mode == LinkMode::Shadow);
@@ -460,6 +460,19 @@ fn problems(
                 doors.alarm_age.as_secs() / 3600
             ),
             "check the network and `memtide outbox list`",
+        ));
+    }
+    let reads = link.as_ref().is_some_and(|link| link.mode == LinkMode::Dual && !link.is_paused);
+    let read_at = progress.pull.last_success_at.unwrap_or(doors.started_at);
+    if reads && now.since(read_at) > doors.alarm_age {
+        problems.push(problem(
+            "pull_late",
+            format!(
+                "what other devices wrote was last read {} hours ago, the alarm is set at {}",
+                now.since(read_at).as_secs() / 3600,
+                doors.alarm_age.as_secs() / 3600
+            ),
+            "check the network, and `memtide cloud check`",
         ));
     }
     problems

@@ -195,7 +195,6 @@ fn machine() -> String {
         .unwrap_or_default()
 }
 
-/// Tells whoever watches the events what replication is doing.
 /// Passes on what the replicator changes here.
 struct News(Service);
 
@@ -215,6 +214,7 @@ impl Listener for News {
     }
 }
 
+/// Tells whoever watches the events what replication is doing.
 async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: Shutdown) {
     let mut seen = SyncState::default();
     loop {

@@ -185,8 +185,8 @@ fn pull_progress(session: &Session, due: Option<Micros>, cursor: i64, now: Micro
     }
 }
 
-/// Deletions that are held back wait for a person.
-fn held_action(progress: &Progress) -> Option<(String, String)> {
+/// What a person is told of deletions that are held back, and what to do.
+pub fn held_action(progress: &Progress) -> Option<(String, String)> {
     let (deletions, of) = progress.pull.held?;
     let what = format!(
         "the cloud would delete {deletions} of {of} memories: nothing is taken from it until you agree"
@@ -350,9 +350,16 @@ impl ReplicatorHandle {
             let unembedded = if makes_vectors() { coming } else { 0 };
             let owed = counts.pending.saturating_sub(counts.conflicts);
             let is_served = seen.served >= ticket;
-            // While it is syncing, the pass that finds nothing left is still to come.
-            let is_at_rest =
-                !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing);
+            // While it is syncing, the pass that finds nothing left is still to come; where nobody is asked,
+            // nobody has said that there is nothing.
+            let is_at_rest = !matches!(
+                seen.progress.state,
+                SyncState::Unlinked
+                    | SyncState::Syncing
+                    | SyncState::Paused
+                    | SyncState::AuthRequired
+                    | SyncState::Misconfigured
+            );
             let is_unread = seen.progress.pull.is_owed;
             let is_drained = is_served && is_at_rest && owed + unembedded == 0 && !is_unread;
             let is_blocked = is_blocked(&seen.progress, owed > 0 || is_unread, deadline);

@@ -8,10 +8,10 @@
 use super::column::parse_id;
 use super::error::StoreError;
 use super::history;
-use super::{outbox, owed};
 use super::reader::Read;
 use super::row::{Cause, Row, is_findable, save};
 use super::writer::Write;
+use super::{outbox, owed};
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::state::{Register, State};
 use crate::mutant::{self, Mutant};
@@ -289,10 +289,11 @@ pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became
 }
 
 /// Whether the bucket may not hold the text under the key that is remembered: it is another text, or the
-/// cloud had it deleted, and the Python service removes the body first.
+/// cloud had it deleted, and the Python service removes the body first; or the row names no key any more, as
+/// after the service has deleted the memory and stored it again.
 fn is_body_in_doubt(before: Option<&Row>, merged: &State, incoming: &Incoming) -> bool {
     let is_same = before.is_some_and(|row| row.state.text.value == merged.text.value);
-    !is_same || !incoming.state.is_alive()
+    !is_same || !incoming.state.is_alive() || incoming.r2_key.is_none()
 }
 
 /// What is owed to the cloud after the merge.

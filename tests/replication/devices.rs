@@ -365,3 +365,27 @@ async fn without_triggers_the_rows_are_looked_for() {
     assert!(second.get(theirs).await.deleted_at.is_some());
     assert_eq!(held(&first).await, held(&second).await);
 }
+
+#[tokio::test]
+async fn deletions_that_are_held_back_do_not_come_in_by_a_lost_push_either() {
+    let (first, second) = two().await;
+    let ids = first.remember_many(120).await;
+    converge(&[&first, &second]).await;
+    let all = ids.clone();
+    let delete = move |write: &mut memtide::store::Write<'_>| {
+        all.iter().take(60).try_for_each(|id| memory::delete(write, id, "test"))
+    };
+    first.store.write(delete).await.unwrap();
+    first.settle().await;
+    // Linked again, the second device owes all rows, and loses sixty of them.
+    second.link().await.unwrap();
+    converge(&[&second]).await;
+    for id in ids.iter().take(60) {
+        assert!(second.get(*id).await.deleted_at.is_none(), "nothing is deleted unasked");
+    }
+    assert_eq!(second.replicator.handle().progress().pull.held, Some((60, 120)));
+    second.replicator.handle().accept_deletions();
+    converge(&[&second, &first]).await;
+    assert_eq!(held(&first).await, held(&second).await);
+    assert!(second.get(ids[0]).await.deleted_at.is_some());
+}

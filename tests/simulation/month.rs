@@ -56,7 +56,9 @@ fn edit_offline(devices: &[Device; 2], time: &Time) {
             }
         }
     }
-    devices.iter().for_each(|device| while device.embed() > 0 {});
+    for device in devices {
+        while device.embed() > 0 {}
+    }
 }
 
 /// When a device may step again, and what it waits for.

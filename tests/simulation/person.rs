@@ -83,7 +83,7 @@ pub fn act(
         }
         8 => {
             let successor = text(rng.random_range(0..n_texts));
-            let what = format!("rewrites {number} as {:.12}", successor);
+            let what = format!("rewrites {number} as {successor:.12}");
             (what, patch(device, memory, Some(successor), None, None))
         }
         _ => (format!("deletes {number}"), device.delete(memory)),

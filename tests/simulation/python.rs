@@ -131,7 +131,7 @@ impl Python {
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
         if (is_sooner(Fault::OldCopies) || may_upload) && !self.copies.is_empty() {
             let copy = self.copies[rng.random_range(0..self.copies.len())].clone();
-            return self.upload(copy, faults, rng);
+            return upload(copy, faults, rng);
         }
         let wants_tags = is_sooner(Fault::LateTags);
         match rng.random_range(0..10) {
@@ -178,14 +178,14 @@ impl Python {
             }
         }
     }
+}
 
-    fn upload(&self, copy: Copy, faults: &mut Faults, rng: &mut impl Rng) -> Errand {
-        faults.count(Fault::OldCopies);
-        let at = copy.created_at;
-        let mut errand = store(copy, at, faults, rng);
-        errand.what = format!("uploads its old copy of {:.8}", errand.memory.to_string());
-        errand
-    }
+fn upload(copy: Copy, faults: &mut Faults, rng: &mut impl Rng) -> Errand {
+    faults.count(Fault::OldCopies);
+    let at = copy.created_at;
+    let mut errand = store(copy, at, faults, rng);
+    errand.what = format!("uploads its old copy of {:.8}", errand.memory.to_string());
+    errand
 }
 
 /// A row that may be purged: its retention is longer than a run, so by then some device has heard.

@@ -25,6 +25,8 @@ pub struct Report {
     pub fingerprint: u64,
     pub happened: BTreeMap<Fault, u64>,
     pub n_requests: u64,
+    /// What happened, line by line, if it was traced.
+    pub trace: Vec<String>,
 }
 
 /// A run that showed a defect.
@@ -61,6 +63,7 @@ pub fn run(schedule: Schedule, is_traced: bool) -> Result<Report, Broken> {
                 fingerprint: world.fingerprint(),
                 happened: world.faults.happened().clone(),
                 n_requests: world.n_requests,
+                trace: world.take_trace(),
             }),
         }
     }));

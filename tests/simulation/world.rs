@@ -312,7 +312,7 @@ impl World {
                     self.wake_in(device, wait);
                 }
                 Err(error) => {
-                    self.break_off("steps_do_not_fail", format!("device {device}: {error}"))
+                    self.break_off("steps_do_not_fail", format!("device {device}: {error}"));
                 }
             }
             self.crash_at(device, Boundary::Applied);

@@ -273,7 +273,8 @@ impl Sender<'_> {
         for id in held.ids {
             let Some(duty) = self.duties.get(&id) else { continue };
             let setback = Setback::Defer { due_at: later, counts: false };
-            let why = "the cloud would delete this memory, among many: that waits for you".to_owned();
+            let why =
+                "the cloud would delete this memory, among many: that waits for you".to_owned();
             records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
         }
         commit(self.session, records, None, tally).await?;

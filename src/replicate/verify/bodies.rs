@@ -8,7 +8,7 @@ use crate::remote::budget::Lane;
 use crate::remote::error::Product;
 use crate::remote::r2::R2;
 use crate::store::digest::LocalEntry;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Where bodies lie in a bucket, memtide's and the Python service's.
 const FOLDER: &str = "content/";
@@ -31,7 +31,7 @@ pub(super) async fn compare(
     }
     check.demand_open(Product::R2)?;
     let bucket = R2::new(check.session.remote.in_lane(Lane::Backfill), bucket);
-    let mut there: HashMap<String, Option<usize>> = HashMap::new();
+    let mut there: BTreeMap<String, Option<usize>> = BTreeMap::new();
     let mut cursor = None::<String>;
     for n in 0.. {
         if n == PAGES_MAX {

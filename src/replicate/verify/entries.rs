@@ -6,7 +6,7 @@ use super::{Check, VerifyError};
 use crate::model::digest::Sums;
 use crate::remote::digest::{self, CloudEntry, ENTRIES_PAGE, FEW_DIGITS, MORE_DIGITS};
 use crate::store::digest as local_digest;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups of so many entries are not divided again: asking for them costs less than asking for sums.
 const SMALL: u64 = 500;
@@ -21,14 +21,14 @@ pub(super) async fn compare(
     let answer = digest::sums(&check.d1, check.anchor.as_ref()).await;
     let few_there = check.told(answer)?;
     let groups = differing_groups(check, local, &few_here, &few_there).await?;
-    let mut there: HashMap<String, CloudEntry> = HashMap::new();
+    let mut there: BTreeMap<String, CloudEntry> = BTreeMap::new();
     for prefixes in portions(&groups) {
         let answer = digest::entries(&check.d1, &prefixes, check.anchor.as_ref()).await;
         for entry in check.told(answer)? {
             there.insert(entry.id.clone(), entry);
         }
     }
-    let groups: HashSet<&str> = groups.iter().map(|(prefix, _)| prefix.as_str()).collect();
+    let groups: BTreeSet<&str> = groups.iter().map(|(prefix, _)| prefix.as_str()).collect();
     one_by_one(check, local, &groups, &there, found);
     Ok(few_there.count())
 }
@@ -83,8 +83,8 @@ fn portions(groups: &[(String, u64)]) -> Vec<Vec<String>> {
 fn one_by_one(
     check: &Check<'_>,
     local: &Local,
-    groups: &HashSet<&str>,
-    there: &HashMap<String, CloudEntry>,
+    groups: &BTreeSet<&str>,
+    there: &BTreeMap<String, CloudEntry>,
     found: &mut Candidates,
 ) {
     let is_asked = |id: &str| {

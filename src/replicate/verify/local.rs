@@ -5,7 +5,7 @@ use crate::model::id::MemoryId;
 use crate::store::digest::{self, LocalEntry};
 use crate::store::error::StoreError;
 use crate::store::{Read, pull};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Memories that one look at the store reads.
 const PAGE: usize = 2000;
@@ -18,7 +18,7 @@ pub(super) struct Local {
     /// How far the feed has been read.
     pub(super) cursor: i64,
     /// What the cloud holds and can't be taken, by its name there: that is known.
-    quarantined: HashSet<String>,
+    quarantined: BTreeSet<String>,
 }
 
 impl Local {

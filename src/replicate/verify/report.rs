@@ -2,7 +2,7 @@
 
 use super::super::session::Session;
 use crate::model::id::MemoryId;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Examples of each kind in a report.
 pub const EXAMPLES: usize = 5;
@@ -93,7 +93,7 @@ pub(super) struct Candidate {
 pub(super) struct Candidates {
     list: Vec<Candidate>,
     /// Memories whose states differ or are missing somewhere: what follows from that is no news.
-    unsettled: HashSet<MemoryId>,
+    unsettled: BTreeSet<MemoryId>,
     n_skipped: u64,
 }
 

@@ -7,7 +7,7 @@ use super::{Check, VerifyError};
 use crate::model::id::MemoryId;
 use crate::remote::digest::{self, CloudRow};
 use crate::store::digest::LocalEntry;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Compares; gives how many rows there are.
 pub(super) async fn compare(
@@ -16,7 +16,7 @@ pub(super) async fn compare(
     found: &mut Candidates,
 ) -> Result<u64, VerifyError> {
     let (mut after, mut n_rows) = (Some(0), 0);
-    let mut seen: HashSet<MemoryId> = HashSet::new();
+    let mut seen: BTreeSet<MemoryId> = BTreeSet::new();
     while let Some(from) = after {
         let answer = digest::rows(&check.d1, from, check.anchor.as_ref()).await;
         let page = check.told(answer)?;

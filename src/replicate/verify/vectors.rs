@@ -9,7 +9,7 @@ use crate::remote::digest::{self, KNOWN_MAX};
 use crate::remote::error::Product;
 use crate::remote::vectorize::{GET_MAX, Vectorize};
 use crate::store::digest::LocalEntry;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Pages of the list at most: 300,000 vectors. A larger index is not compared.
 const PAGES_MAX: usize = 300;
@@ -27,7 +27,7 @@ pub(super) async fn compare(
     let Some(ids) = list(check, &index).await? else { return Ok(None) };
     let n_vectors = u64::try_from(ids.len()).ok();
     // Other names are other programs' vectors.
-    let listed: HashSet<MemoryId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+    let listed: BTreeSet<MemoryId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
     drop(ids);
     missing(check, &index, local, &listed, found).await?;
     let mut unknown = Vec::new();
@@ -66,7 +66,7 @@ async fn missing(
     check: &mut Check<'_>,
     index: &Vectorize,
     local: &Local,
-    listed: &HashSet<MemoryId>,
+    listed: &BTreeSet<MemoryId>,
     found: &mut Candidates,
 ) -> Result<(), VerifyError> {
     let makes_here = check.session.link.is_local_space;
@@ -83,7 +83,7 @@ async fn missing(
     for _on_its_way in young {
         found.skip();
     }
-    let mut there = HashSet::new();
+    let mut there = BTreeSet::new();
     if missing.len() <= ASKED_MAX {
         let ids: Vec<String> = missing.iter().map(|entry| entry.id.to_string()).collect();
         for ids in ids.chunks(GET_MAX) {
@@ -112,7 +112,7 @@ async fn nobodys(
     let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
     for ids in ids.chunks(KNOWN_MAX) {
         let answer = digest::known(&check.d1, ids, check.anchor.as_ref()).await;
-        let known: HashSet<String> = check.told(answer)?.into_iter().collect();
+        let known: BTreeSet<String> = check.told(answer)?.into_iter().collect();
         for id in ids {
             match id.parse() {
                 Ok(memory) if !known.contains(id) => {
