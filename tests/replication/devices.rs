@@ -393,7 +393,9 @@ async fn deletions_that_are_held_back_do_not_come_in_by_a_lost_push_either() {
     converge(&[&second, &first]).await;
     assert_eq!(held(&first).await, held(&second).await);
     assert!(second.get(ids[0]).await.deleted_at.is_some());
+}
 
+#[tokio::test]
 async fn without_triggers_a_deletion_is_noticed_by_a_device_that_was_off() {
     let (mut first, mut second) = two().await;
     drop_triggers(&first);

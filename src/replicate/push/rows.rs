@@ -262,7 +262,7 @@ impl Sender<'_> {
         for id in std::mem::take(&mut intake.unsettled) {
             let Some(duty) = self.duties.get(&id) else { continue };
             let setback = Setback::Defer { due_at: later, counts: false };
-            let why = "the Python service is writing this memory just now".to_owned();
+            let why = "what the database holds for this memory can't be read just yet".to_owned();
             records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
         }
         let cut = std::mem::take(&mut intake.cut);
