@@ -257,16 +257,18 @@ impl Looked {
         self.entry.row.as_ref().filter(|_| is_asked).map_or(0, |row| row.content_bytes)
     }
 
-    /// The memory without its text, where the state alone tells what the cloud holds.
+    /// The memory without its text: its state names the one that it had last. The cloud doesn't show what
+    /// it lacks.
     fn textless(&self) -> Option<Incoming> {
-        let state = self.state.as_ref().filter(|_| !self.is_touched)?;
+        let state = self.state.clone().filter(State::is_alive)?;
+        let state = reconcile(Some(state), self.shown.as_ref(), None)?.state;
         Some(Incoming {
             id: self.id,
             seq: self.entry.seq,
-            state: state.clone(),
-            is_shown: self.shown.is_some(),
+            state,
+            is_shown: false,
             content: None,
-            r2_key: self.entry.row.as_ref().and_then(|row| row.r2_key.clone()),
+            r2_key: None,
         })
     }
 

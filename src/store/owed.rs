@@ -75,3 +75,17 @@ pub(super) fn owe_all_rows(write: &mut Write<'_>) -> Result<(), StoreError> {
     )?;
     Ok(())
 }
+
+/// Owes the bodies of the living once more that the bucket was known to hold.
+pub(super) fn owe_bodies_again(write: &mut Write<'_>) -> Result<(), StoreError> {
+    let generation = write.generation();
+    write.conn.execute(
+        "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at, error)
+         SELECT m.key, 'r2', ?1, 'due', 1, 0, ?2, ?2, 'the database was put back, the bucket was not'
+         FROM memory m JOIN remote_position r ON r.memory = m.key
+         WHERE r.r2_key IS NOT NULL AND m.deleted_at IS NULL
+         ON CONFLICT(memory, product) DO NOTHING",
+        (generation, write.now().0),
+    )?;
+    Ok(())
+}

@@ -505,7 +505,8 @@ pub fn put_back(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreErro
 }
 
 /// Begins anew: the database was put back to an older state. All positions are forgotten, and every row
-/// is owed again; merging makes that harmless.
+/// is owed again; merging makes that harmless. The bucket was not put back: a row may name a body again that
+/// was removed since, so the bodies are owed as well.
 ///
 /// # Errors
 /// The database refused.
@@ -514,5 +515,6 @@ pub fn begin_anew(write: &mut Write<'_>) -> Result<(), StoreError> {
         "UPDATE link SET cursor = 0, anchor_seq = 0, anchor_nonce = '';
          UPDATE remote_position SET seq = 0;",
     )?;
+    owed::owe_bodies_again(write)?;
     owed::owe_all_rows(write)
 }

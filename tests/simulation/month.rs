@@ -138,6 +138,6 @@ fn thirty_days_offline_drain_within_the_budget() {
     };
     let n_merged = first.memories.iter().map(same).filter(|both| *both).count();
     assert_eq!(first.cursor, second.cursor);
-    eprintln!("{n_requests} requests; {n_merged} memories hold both devices' tags");
+    super::tell(&format!("{n_requests} requests; {n_merged} memories hold both devices' tags"));
     assert_eq!(n_merged, CONFLICTS, "each conflict keeps what both devices added");
 }

@@ -50,7 +50,7 @@ fn every_mutant_is_caught() {
                 let missed = half.iter().filter(|(mutant, faults)| match caught(*mutant, faults) {
                     Some((n, broken)) => {
                         let property = broken.violation.property;
-                        eprintln!("{mutant:?}: {property} after {n} schedules");
+                        super::tell(&format!("{mutant:?}: {property} after {n} schedules"));
                         false
                     }
                     None => true,

@@ -125,7 +125,7 @@ impl Python {
                 return purge(memory, row);
             }
             if let Some(living) = account.d1_look(DATABASE, living).unwrap() {
-                return forget(living.parse().expect("an id"), at);
+                return forget(living.parse().expect("an id"), at, faults);
             }
         }
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
@@ -151,7 +151,7 @@ impl Python {
             }
             0..=3 => annotate(memory, at, rng),
             4..=6 => retag(memory, at, faults, rng),
-            _ => forget(memory, at),
+            _ => forget(memory, at, faults),
         }
     }
 
@@ -374,12 +374,15 @@ fn retag(memory: MemoryId, at: f64, faults: &mut Faults, rng: &mut impl Rng) -> 
     errand
 }
 
-fn forget(memory: MemoryId, at: f64) -> Errand {
+fn forget(memory: MemoryId, at: f64, faults: &Faults) -> Errand {
     let mut errand = Errand::new(format!("deletes {:.8}", memory.to_string()), memory);
     let find = vec![is(memory.to_string())];
     errand.then(0, Task::Sql { text: FIND, params: find, keep: Keep::FoundRow });
     errand.then(250, Task::DeleteVector);
-    errand.then(250, Task::DeleteBody);
+    // A database that is put back names a body again that is gone: only a verification finds that.
+    if !faults.is_on(Fault::Rewound) {
+        errand.then(250, Task::DeleteBody);
+    }
     errand.then(0, sql(FORGET, vec![is(at), Param::Row]));
     errand
 }
