@@ -10,7 +10,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "a helper that fails is a test that fails, and a replay is for a person to read"
 )]
 
@@ -96,9 +95,9 @@ fn schedules_end_with_everything_everywhere() {
 fn replay() {
     let Some(seed) = number("MEMTIDE_SEED") else { return };
     let schedule = Schedule::of(seed);
-    println!("{schedule:#?}");
+    tell(&format!("{schedule:#?}"));
     if let Err(broken) = run::run(schedule, true) {
-        broken.trace.iter().for_each(|line| tell(&format!("{line}")));
+        broken.trace.iter().for_each(|line| tell(line));
         panic!("{broken}");
     }
 }
