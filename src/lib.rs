@@ -14,7 +14,7 @@
 //!  3  doors       api (server, client)  mcp             words in, words out
 //!  2  engine      service (store + embed)   replicate (store + remote)
 //!  1  devices     store   embed   remote   config   secrets   emulator      one outside thing each
-//!  0  vocabulary  model   clock   backoff   shutdown    no outside thing
+//!  0  vocabulary  model   clock   backoff   shutdown   mutant   no outside thing
 //! ```
 //!
 //! # The way of a write
@@ -29,6 +29,18 @@
 //! service::pump   texts that wait -> embedder -> vectors, one transaction
 //! replicate       duties that are due -> plan -> bucket, row, vector -> settled at their generation
 //! ```
+//!
+//! # The way of what others write
+//!
+//! ```text
+//! replicate, when it is time
+//!    1  remote::feed        one page after the cursor: states, rows, and whose database it is
+//!    2  reconcile           state and row of the Python service become registers (pure)
+//!    3  intake              texts that are not here; what can't be taken is set aside, visibly
+//!    4  store::pull         one transaction: merged rows, history, duties, the cursor
+//! ```
+//!
+//! A push that loses its compare-and-swap goes the same way from the second step on.
 //!
 //! # The way of a read
 //!

@@ -350,16 +350,15 @@ impl ReplicatorHandle {
             let unembedded = if makes_vectors() { coming } else { 0 };
             let owed = counts.pending.saturating_sub(counts.conflicts);
             let is_served = seen.served >= ticket;
-            // While it is syncing, the pass that finds nothing left is still to come; where nobody is asked,
-            // nobody has said that there is nothing.
-            let is_at_rest = !matches!(
-                seen.progress.state,
-                SyncState::Unlinked
-                    | SyncState::Syncing
-                    | SyncState::Paused
-                    | SyncState::AuthRequired
-                    | SyncState::Misconfigured
+            // While it is syncing, the pass that finds nothing left is still to come; where the database is not
+            // asked, nobody has said that there is nothing.
+            let is_asked = !matches!(
+                seen.progress.d1.state,
+                SyncState::Paused | SyncState::AuthRequired | SyncState::Misconfigured
             );
+            let is_at_rest =
+                !matches!(seen.progress.state, SyncState::Unlinked | SyncState::Syncing)
+                    && is_asked;
             let is_unread = seen.progress.pull.is_owed;
             let is_drained = is_served && is_at_rest && owed + unembedded == 0 && !is_unread;
             let is_blocked = is_blocked(&seen.progress, owed > 0 || is_unread, deadline);

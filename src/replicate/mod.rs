@@ -1,8 +1,11 @@
-//! The replicator: carries what the outbox owes to the linked Cloudflare account.
+//! The replicator: carries what the outbox owes to the linked Cloudflare account, and brings back what
+//! others wrote there.
 //!
-//! What it is: a loop around [`replicator::Replicator::step`], one bounded pass over the three
-//! products. A pass asks the gates and the plan what may go now, reads the duties together with what
-//! is to be sent in one snapshot, sends it, and records what became of each duty in one write.
+//! What it is: a loop around [`replicator::Replicator::step`]: one page of the feed if it is time, then one
+//! bounded pass over the three products, then upkeep. A pass asks the gates and the plan what may go now,
+//! reads the duties together with what is to be sent in one snapshot, sends it, and records what became of
+//! each duty in one write. A page is checked, brought together with the Python service's rows
+//! ([`reconcile`]) and merged with its cursor in one transaction.
 //!
 //! What it is not: a queue. Nothing waits in memory; what a crash interrupts is still owed and is sent
 //! again, which is harmless because every remote write can be repeated. It is the only place that
