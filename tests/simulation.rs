@@ -60,7 +60,7 @@ use std::collections::BTreeMap;
 const INDEX_IS_AUDITED: bool = false;
 
 /// Schedules in an ordinary run.
-const SCHEDULES: u64 = 1_200;
+const SCHEDULES: u64 = 700;
 
 /// Shows a figure past the capture of the test runner: a run shall tell what it reached.
 fn tell(figures: &str) {
