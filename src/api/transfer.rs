@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::query::query_pairs;
 use super::wire::VersionJson;
 use crate::clock::Micros;
-use crate::model::draft::{Text, check_tags};
+use crate::model::draft::{MERGED_TAGS_MAX, Text, check_tags_within};
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::stamp::Stamp;
 use crate::model::state::State as Registers;
@@ -147,7 +147,8 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
     }
     check_registers(&state).map_err(&bad)?;
     let tags: Vec<String> = state.live_tags().into_iter().map(str::to_owned).collect();
-    if check_tags(&tags)?.iter().ne(tags.iter()) {
+    // More than one input may have: devices make memories together.
+    if check_tags_within(&tags, MERGED_TAGS_MAX)?.iter().ne(tags.iter()) {
         return Err(bad("has tags that are not normalised"));
     }
     let numbers = || record.history.iter().map(|version| version.version);

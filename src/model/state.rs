@@ -95,6 +95,12 @@ impl State {
         self.life.value
     }
 
+    /// Whether a search may find the memory, so that an index holds its vector: alive, and not replaced by
+    /// another.
+    pub fn is_findable(&self) -> bool {
+        self.is_alive() && self.superseded_by.value.is_none()
+    }
+
     /// The tags that are present.
     pub fn live_tags(&self) -> BTreeSet<&str> {
         self.tags.iter().filter(|(_, r)| r.value).map(|(tag, _)| tag.as_str()).collect()

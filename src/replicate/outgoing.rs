@@ -64,11 +64,6 @@ pub(super) fn body_key(memory: &Outgoing) -> Result<String, BadState> {
     Ok(format!("content/{}-{}.txt", memory.id, state.text.stamp))
 }
 
-/// Whether the index shall hold a vector of the memory: it is alive and not replaced.
-pub(super) fn is_findable(state: &State) -> bool {
-    state.is_alive() && state.superseded_by.value.is_none()
-}
-
 /// The vector with what is stored beside it.
 pub(super) fn vector_row(memory: &Outgoing, state: &State, values: UnitVector) -> VectorRow {
     VectorRow::new(
@@ -162,7 +157,7 @@ pub(super) mod tests {
         let row = push_row(&outgoing(&state)).unwrap();
         let json: serde_json::Value = serde_json::from_str(&row.metadata_json).unwrap();
         assert_eq!(json["superseded_by"], successor.to_string());
-        assert!(row.alive && !is_findable(&state));
+        assert!(row.alive && !state.is_findable());
     }
 
     #[test]
@@ -182,7 +177,7 @@ pub(super) mod tests {
         state.life = Register::new(at(1_700_000_000_123), false);
         let row = push_row(&outgoing(&state)).unwrap();
         assert_eq!(row.deleted_at, Some(Micros(1_700_000_000_123_000)));
-        assert!(!row.alive && !is_findable(&state));
+        assert!(!row.alive && !state.is_findable());
     }
 
     #[test]

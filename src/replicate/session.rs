@@ -143,6 +143,9 @@ impl From<Usage> for WrittenUsage {
 /// A memory that came from the cloud, and what became of it here.
 pub type News = (MemoryId, Became);
 
+/// What is said of a database that is not the linked one.
+pub(super) const OTHER_DATABASE: &str = "the cloud database was emptied or replaced by another one";
+
 /// Which database answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recognised {
@@ -236,7 +239,7 @@ impl Session {
     /// an older state is begun anew; another one stops everything.
     pub(super) async fn recognise(&self, cloud: &CloudCheck) -> Result<Recognised, StoreError> {
         if cloud.database.as_ref() != Some(&self.link.database_uuid) {
-            self.gates.stop("the cloud database was emptied or replaced by another one");
+            self.gates.stop(OTHER_DATABASE);
             return Ok(Recognised::Other);
         }
         if cloud.anchor_holds || mutant::is(Mutant::RewindUnnoticed) {

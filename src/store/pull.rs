@@ -9,7 +9,7 @@ use super::column::parse_id;
 use super::error::StoreError;
 use super::history;
 use super::reader::Read;
-use super::row::{Cause, Row, is_findable, save};
+use super::row::{Cause, Row, save};
 use super::writer::Write;
 use super::{outbox, owed};
 use crate::model::id::{BodyHash, MemoryId};
@@ -326,10 +326,10 @@ fn owe(
 ) -> Result<(), StoreError> {
     let is_theirs = here.state == incoming.state;
     if is_theirs && incoming.is_shown {
-        return owed::is_held(write, here.key, is_findable(&here.state));
+        return owed::is_held(write, here.key, here.state.is_findable());
     }
     let shows_other = |row: &Row| {
-        is_findable(&row.state) != is_findable(&here.state)
+        row.state.is_findable() != here.state.is_findable()
             || row.state.text.value != here.state.text.value
             || row.state.kind != here.state.kind
             || row.state.live_tags() != here.state.live_tags()
@@ -340,7 +340,7 @@ fn owe(
     let owed = owed::Owed {
         key: here.key,
         has_vector: is_moved && !is_service_made,
-        is_findable: is_findable(&here.state),
+        is_findable: here.state.is_findable(),
         content: here.content.as_deref().filter(|_| here.state.is_alive()),
     };
     owed::owe(write, &owed)

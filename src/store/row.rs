@@ -74,8 +74,8 @@ pub(super) fn save(
         history::record(write, before, state, cause, client)?;
     }
     write_tags(write, key, before, state)?;
-    let was_findable = before.is_some_and(|row| is_findable(&row.state));
-    let is_findable = is_findable(state);
+    let was_findable = before.is_some_and(|row| row.state.is_findable());
+    let is_findable = state.is_findable();
     let is_new_text = before.is_none_or(|row| row.state.text.value != state.text.value);
     let needs_index = is_findable && (!was_findable || is_new_text);
     if was_findable && (!is_findable || needs_index) {
@@ -106,11 +106,6 @@ pub(super) fn save(
     };
     outbox::raise(write, &change)?;
     Ok(generation)
-}
-
-/// Whether a search may find the memory: alive, and not replaced by another.
-pub(super) fn is_findable(state: &State) -> bool {
-    state.is_alive() && state.superseded_by.value.is_none()
 }
 
 fn write_projection(

@@ -9,7 +9,7 @@ use super::history::{self, Version};
 use super::reader::Read;
 use super::row::{Cause, Row, save};
 use super::writer::Write;
-use crate::model::id::MemoryId;
+use crate::model::id::{BodyHash, MemoryId};
 use crate::model::state::State;
 use crate::model::state_text;
 
@@ -56,10 +56,13 @@ pub fn page(
     let (mut records, mut size, mut last) = (Vec::new(), 0, None);
     while let Some(row) = rows.next()? {
         let key: i64 = row.get(0)?;
+        let state = state_text::read(&row.get::<_, String>(2)?)?;
+        let content: Option<String> = row.get(3)?;
         let record = Record {
             id: parse_id(&row.get::<_, String>(1)?)?,
-            state: state_text::read(&row.get::<_, String>(2)?)?,
-            content: row.get(3)?,
+            // A deletion may name a text that was never here; the one that was stands in the history.
+            content: content.filter(|text| BodyHash::of(text) == state.text.value),
+            state,
             versions: history::all(read, key)?,
         };
         size += record.content.as_ref().map_or(0, String::len)

@@ -229,16 +229,20 @@ async fn a_row_that_is_physically_gone_is_no_deletion() {
     assert_eq!(first.rows("SELECT content AS a, tags AS b FROM memories"), ["purged there|a"]);
 }
 
+async fn delete_all(world: &World, ids: &[MemoryId]) {
+    let ids = ids.to_vec();
+    let delete = move |write: &mut memtide::store::Write<'_>| {
+        ids.iter().try_for_each(|id| memory::delete(write, id, "test"))
+    };
+    world.store.write(delete).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_page_that_would_delete_many_memories_asks_first() {
     let (first, second) = two().await;
     let ids = first.remember_many(120).await;
     converge(&[&first, &second]).await;
-    let all = ids.clone();
-    let delete = move |write: &mut memtide::store::Write<'_>| {
-        all.iter().take(60).try_for_each(|id| memory::delete(write, id, "test"))
-    };
-    first.store.write(delete).await.unwrap();
+    delete_all(&first, &ids[..60]).await;
     converge(&[&first, &second]).await;
     assert!(second.get(ids[0]).await.deleted_at.is_none(), "nothing is deleted unasked");
     let progress = second.replicator.handle().progress();
@@ -376,11 +380,7 @@ async fn deletions_that_are_held_back_do_not_come_in_by_a_lost_push_either() {
     let (first, second) = two().await;
     let ids = first.remember_many(120).await;
     converge(&[&first, &second]).await;
-    let all = ids.clone();
-    let delete = move |write: &mut memtide::store::Write<'_>| {
-        all.iter().take(60).try_for_each(|id| memory::delete(write, id, "test"))
-    };
-    first.store.write(delete).await.unwrap();
+    delete_all(&first, &ids[..60]).await;
     first.settle().await;
     // Linked again, the second device owes all rows, and loses sixty of them.
     second.link().await.unwrap();

@@ -4,7 +4,7 @@
 //! it has been seen there the change counts as unconfirmed. Vectors
 //! come from the store where the index lives in the local space, else from Workers AI.
 
-use super::super::outgoing::{ai_text, is_findable, stored_vector, vector_row};
+use super::super::outgoing::{ai_text, stored_vector, vector_row};
 use super::super::plan::{self, Room};
 use super::super::record::{Fate, Record, Tally, commit};
 use super::super::session::Session;
@@ -130,7 +130,7 @@ impl Load {
                 return;
             }
         };
-        if !is_findable(&state) {
+        if !state.is_findable() {
             self.deletes.push(Change { duty, id: memory.id, row: None });
         } else if !source.is_local {
             memory.content = memory.content.map(|text| ai_text(&text).to_owned());

@@ -23,7 +23,7 @@ mod rows;
 mod vectors;
 
 use super::breaker::Admission;
-use super::session::Session;
+use super::session::{OTHER_DATABASE, Session};
 use crate::clock::Micros;
 use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
@@ -176,8 +176,7 @@ impl<'a> Check<'a> {
 
     fn known(&self, cloud: &CloudCheck) -> Result<(), VerifyError> {
         if cloud.database.as_ref() != Some(&self.session.link.database_uuid) {
-            let why = "the cloud database was emptied or replaced by another one";
-            return Err(VerifyError::Foreign(why.to_owned()));
+            return Err(VerifyError::Foreign(OTHER_DATABASE.to_owned()));
         }
         if !cloud.anchor_holds {
             let why = "the cloud database was restored to an older state; what that means for this \

@@ -336,3 +336,18 @@ async fn texts_that_are_here_are_known_by_their_hash() {
     let bodies = f.store.read(move |r| pull::bodies(r, &asked)).await.unwrap();
     assert_eq!(bodies.into_iter().collect::<Vec<_>>(), [(id, BodyHash::of("Text"))]);
 }
+
+#[tokio::test]
+async fn an_export_gives_no_text_that_a_deletion_does_not_name() {
+    let f = fixture();
+    f.link(None).await;
+    f.apply(&page(0, 1, vec![incoming("Shown", &["a"], 1)])).await;
+    let mut gone = tombstone("Shown", 2);
+    gone.state.text = Register::new(at(LATER + 1), BodyHash::of("SHOWN"));
+    f.apply(&page(1, 2, vec![gone])).await;
+    let records = f.all().await;
+    assert!(!records[0].state.is_alive());
+    assert_eq!(records[0].content, None, "the registers name another text");
+    let kept: Vec<&str> = records[0].versions.iter().map(|one| one.content.as_str()).collect();
+    assert_eq!(kept, ["Shown"], "what was here is in the history");
+}
