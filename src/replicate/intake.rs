@@ -7,12 +7,13 @@
 
 use super::breaker::{Admission, is_own_budget};
 use super::pace::{RETRY, TRIES};
-use super::reconcile::{SETTLE_S, Shown, is_touched, reconcile};
+use super::reconcile::{SETTLE_S, is_touched, read_row, reconcile};
 use super::session::Session;
 use super::transition::Move;
 use crate::clock::Micros;
 use crate::model::draft::{TAG_MAX_CHARS, TEXT_MAX_BYTES, Text, check_type};
 use crate::model::id::{BodyHash, MemoryId};
+use crate::model::shown::Shown;
 use crate::model::stamp::Stamp;
 use crate::model::state::State;
 use crate::model::state_text;
@@ -170,7 +171,7 @@ fn look(entry: FeedEntry) -> Look {
         return Look::Cut(Some(id));
     }
     let state = entry.state_text.as_deref().map(read_state).transpose();
-    let shown = entry.row.as_ref().map(Shown::read).transpose();
+    let shown = entry.row.as_ref().map(read_row).transpose();
     let (state, shown) = match (state, shown) {
         (Ok(state), Ok(shown)) => (state, shown),
         (Err(reason), _) | (_, Err(reason)) => return Look::Bad(bad(&entry, reason)),

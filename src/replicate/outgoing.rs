@@ -1,6 +1,7 @@
 //! A memory in the forms in which it goes out, made from its registers: pure.
 
 use crate::clock::Micros;
+use crate::model::shown::metadata_json;
 use crate::model::space::UnitVector;
 use crate::model::state::State;
 use crate::model::state_text::{self, BadState};
@@ -38,24 +39,6 @@ pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
         digest: state_text::digest(&memory.id, &memory.state),
         state_text: memory.state.clone(),
     })
-}
-
-/// The metadata as the Python service reads it: with the successor's id, which it keeps there.
-pub(super) fn metadata_json(state: &State) -> String {
-    let mut fields: Vec<(String, String)> = state
-        .live_metadata()
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    if let Some(successor) = state.superseded_by.value {
-        fields.retain(|(key, _)| key != "superseded_by");
-        fields.push(("superseded_by".to_owned(), format!("\"{successor}\"")));
-    }
-    let fields: Vec<String> = fields
-        .into_iter()
-        .map(|(key, value)| format!("{}:{value}", serde_json::Value::from(key)))
-        .collect();
-    format!("{{{}}}", fields.join(","))
 }
 
 /// The key of the body in the bucket. It carries the text's stamp: another text never reuses it.

@@ -4,7 +4,7 @@
 //! A memory loses because somebody else wrote it, or because its own earlier write was applied and the
 //! answer got lost. Its own state, or an older one that is wholly part of its own, is no conflict.
 
-use super::reconcile::{Shown, is_touched, reconcile};
+use super::reconcile::{is_touched, read_row, reconcile};
 use crate::model::state_text;
 use crate::remote::feed::FeedEntry;
 use crate::remote::push::PushRow;
@@ -30,7 +30,7 @@ pub enum Verdict {
 
 /// Compares what was sent with what is there.
 pub fn verdict(sent: &PushRow, found: &FeedEntry) -> Verdict {
-    let shown = match found.row.as_ref().map(Shown::read).transpose() {
+    let shown = match found.row.as_ref().map(read_row).transpose() {
         Ok(shown) => shown,
         Err(reason) => return Verdict::Differs(reason),
     };

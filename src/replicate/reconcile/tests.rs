@@ -1,8 +1,14 @@
 use super::*;
+use crate::clock::Micros;
+use crate::model::id::MemoryId;
+use crate::model::stamp::{DeviceId, Stamp};
 use crate::model::state::tests::{any_state, cases, merged};
+use crate::model::state::{Birth, Register};
 use crate::model::state_text;
 use crate::replicate::outgoing::{push_row, tests as outgoing};
 use proptest::prelude::*;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 const TEXT: &str = "text";
 
@@ -44,7 +50,7 @@ fn row_of(state: &State) -> FeedRow {
 }
 
 fn read(row: &FeedRow) -> Shown {
-    Shown::read(row).expect("a sound row")
+    read_row(row).expect("a sound row")
 }
 
 fn reconciled(state: &State, row: &FeedRow) -> Reconciled {
@@ -263,12 +269,12 @@ fn what_no_row_may_hold_is_told() {
     for (change, word) in changes {
         let mut row = row_of(&state());
         change(&mut row);
-        let why = Shown::read(&row).expect_err(word);
+        let why = read_row(&row).expect_err(word);
         assert!(why.contains(word), "{word}: {why}");
     }
     for nothing in [None, Some(""), Some("  "), Some("null")] {
         let row = FeedRow { metadata_json: nothing.map(str::to_owned), ..row_of(&state()) };
-        assert!(Shown::read(&row).expect("no metadata").metadata.is_empty());
+        assert!(read_row(&row).expect("no metadata").metadata.is_empty());
     }
 }
 
