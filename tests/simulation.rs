@@ -17,7 +17,7 @@
 mod account;
 #[path = "simulation/device.rs"]
 mod device;
-#[path = "simulation/disk.rs"]
+#[path = "support/disk/mod.rs"]
 mod disk;
 #[path = "simulation/fault.rs"]
 mod fault;
@@ -55,9 +55,6 @@ mod world;
 use fault::Fault;
 use schedule::Schedule;
 use std::collections::BTreeMap;
-
-/// Whether devices repair the index by themselves.
-const INDEX_IS_AUDITED: bool = false;
 
 /// Schedules in an ordinary run.
 const SCHEDULES: u64 = 700;

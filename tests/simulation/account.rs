@@ -1,7 +1,8 @@
 //! The account that all share: the emulator's core, in the world's time.
 
-use super::disk::{Disk, Image};
+use super::device::formatted;
 use super::time::Time;
+use crate::disk::Image;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -109,20 +110,13 @@ fn bare(time: &Time) -> Cloudflare {
 
 /// The disk of a device that is linked and has stored nothing.
 fn linked(link: Link, clock: SharedClock) -> Image {
-    let disk = Disk::empty();
-    let options = StoreOptions {
-        path: disk.database(),
-        machine: "template".to_owned(),
-        seed: 1,
-        n_readers: 0,
-        vfs: None,
-        keep_versions: 1,
-    };
-    let store = Store::open(&options, clock).unwrap();
-    ready(store.write(|write| vector::activate(write, &space(), DIMS))).unwrap();
-    ready(store.write(move |write| link::link(write, &link))).unwrap();
-    store.close();
-    disk.image()
+    formatted(|options| {
+        let options = StoreOptions { keep_versions: 1, ..options.clone() };
+        let store = Store::open(&options, clock).unwrap();
+        ready(store.write(|write| vector::activate(write, &space(), DIMS))).unwrap();
+        ready(store.write(move |write| link::link(write, &link))).unwrap();
+        store.close();
+    })
 }
 
 /// The outcome of a future that waits for nothing.

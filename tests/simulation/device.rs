@@ -1,10 +1,10 @@
 //! A laptop: the library's store and replicator on a disk of its own, with a clock of its own.
 
 use super::account::{DIMS, ready, space};
-use super::disk::{Disk, Image};
 use super::network::Network;
 use super::time::DeviceClock;
 use super::view::{Local, States};
+use crate::disk::{Disk, Image};
 use futures_util::future::BoxFuture;
 use memtide::clock::{Clock as _, Micros};
 use memtide::model::draft::{Draft, Patch};
@@ -13,13 +13,46 @@ use memtide::model::space::UnitVector;
 use memtide::remote::budget::Budget;
 use memtide::remote::cloudflare::Cloudflare;
 use memtide::replicate::replicator::{Replicator, Step};
+use memtide::replicate::verify::VerifyError;
+use memtide::replicate::verify::report::Report;
 use memtide::store::error::StoreError;
 use memtide::store::vector::{self, Embedded};
 use memtide::store::{Store, StoreOptions, Write, memory, outbox, pull};
 use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
+
+/// The database's name on its disk.
+const FILE: &str = "memtide.db";
+
+/// What the disk of a device without a database holds, once `make` has put one there.
+pub fn formatted(make: impl FnOnce(&StoreOptions)) -> Image {
+    let disk = Disk::new(0);
+    make(&options(&disk, "template", 1));
+    disk.image()
+}
+
+fn options(disk: &Disk, machine: &str, seed: u64) -> StoreOptions {
+    StoreOptions {
+        path: Path::new(FILE).to_owned(),
+        machine: machine.to_owned(),
+        seed,
+        n_readers: 0,
+        vfs: Some(disk.vfs_name().to_owned()),
+        keep_versions: 100,
+    }
+}
+
+/// How a device dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// The process ends; what it wrote is there.
+    Kill,
+    /// The power fails; of what wasn't synced anything may be there, torn or in another order.
+    PowerCut,
+}
 
 /// What a device is besides its disk.
 #[derive(Clone)]
@@ -34,11 +67,15 @@ pub struct Make {
     pub requests: usize,
 }
 
+/// What came of comparing a device with the cloud and repairing that.
+pub type Audit = Result<Report, VerifyError>;
+
 /// A device that runs.
 pub struct Device {
     pub make: Make,
     // Dropped in this order: whoever uses the store before the store, the store before its files.
     step: Option<BoxFuture<'static, Result<Step, StoreError>>>,
+    audit: Option<BoxFuture<'static, Audit>>,
     replicator: Arc<Replicator>,
     store: Store,
     spectator: Connection,
@@ -50,18 +87,12 @@ pub struct Device {
 impl Device {
     /// Starts a device on what `image` holds.
     pub fn start(make: Make, image: &Image) -> Self {
-        Self::live(make, Disk::holding(image), 1)
+        let disk = Disk::from_image(image, make.seed);
+        Self::live(make, disk, 1)
     }
 
     fn live(make: Make, disk: Disk, n_lives: u64) -> Self {
-        let options = StoreOptions {
-            path: disk.database(),
-            machine: make.machine.clone(),
-            seed: make.seed,
-            n_readers: 0,
-            vfs: None,
-            keep_versions: 100,
-        };
+        let options = options(&disk, &make.machine, make.seed);
         let clock = Arc::new(make.clock.clone());
         let store = Store::open(&options, Arc::clone(&clock) as _).expect("the store opens");
         let (line, budget) = (make.network.line(make.number), make.requests);
@@ -72,15 +103,28 @@ impl Device {
         };
         let (seed, hint) = (make.seed.wrapping_add(n_lives), Arc::new(Notify::new()));
         let replicator = Replicator::new(store.clone(), Box::new(connect), clock as _, seed, hint);
-        let spectator =
-            Connection::open_with_flags(disk.database(), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let spectator = Connection::open_with_flags_and_vfs(FILE, flags, disk.vfs_name()).unwrap();
         let replicator = Arc::new(replicator);
-        Self { make, step: None, replicator, store, spectator, seen_version: -1, disk, n_lives }
+        Self {
+            make,
+            step: None,
+            audit: None,
+            replicator,
+            store,
+            spectator,
+            seen_version: -1,
+            disk,
+            n_lives,
+        }
     }
 
     /// Dies at once, whatever was under way, and starts again on what the disk holds.
-    pub fn crash(self) -> Self {
-        let image = self.disk.image();
+    pub fn crash(self, death: Death) -> Self {
+        let image = match death {
+            Death::Kill => self.disk.image(),
+            Death::PowerCut => self.disk.cut_power(),
+        };
         self.rise_on(&image)
     }
 
@@ -88,7 +132,7 @@ impl Device {
     pub fn rise_on(self, image: &Image) -> Self {
         self.make.network.hang_up(self.make.number);
         let (make, n_lives) = (self.make.clone(), self.n_lives + 1);
-        let disk = Disk::holding(image);
+        let disk = Disk::from_image(image, make.seed.wrapping_add(n_lives));
         drop(self);
         Self::live(make, disk, n_lives)
     }
@@ -119,6 +163,22 @@ impl Device {
             Poll::Ready(outcome) => outcome,
         };
         self.step = None;
+        Some(outcome)
+    }
+
+    /// Begins to compare itself with the cloud, as `cloud verify --repair` does.
+    pub fn begin_audit(&mut self) {
+        let handle = self.replicator.handle();
+        self.audit = Some(Box::pin(async move { handle.verify(true).await }));
+    }
+
+    /// Goes on with the comparison. `None` while it waits for answers, or if there is none.
+    pub fn advance_audit(&mut self) -> Option<Audit> {
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(outcome) = self.audit.as_mut()?.as_mut().poll(&mut context) else {
+            return None;
+        };
+        self.audit = None;
         Some(outcome)
     }
 

@@ -125,7 +125,7 @@ impl Python {
                 return purge(memory, row);
             }
             if let Some(living) = account.d1_look(DATABASE, living).unwrap() {
-                return forget(living.parse().expect("an id"), at, faults);
+                return forget(living.parse().expect("an id"), at);
             }
         }
         let may_upload = faults.is_on(Fault::OldCopies) && rng.random_bool(0.3);
@@ -151,7 +151,7 @@ impl Python {
             }
             0..=3 => annotate(memory, at, rng),
             4..=6 => retag(memory, at, faults, rng),
-            _ => forget(memory, at, faults),
+            _ => forget(memory, at),
         }
     }
 
@@ -374,15 +374,12 @@ fn retag(memory: MemoryId, at: f64, faults: &mut Faults, rng: &mut impl Rng) -> 
     errand
 }
 
-fn forget(memory: MemoryId, at: f64, faults: &Faults) -> Errand {
+fn forget(memory: MemoryId, at: f64) -> Errand {
     let mut errand = Errand::new(format!("deletes {:.8}", memory.to_string()), memory);
     let find = vec![is(memory.to_string())];
     errand.then(0, Task::Sql { text: FIND, params: find, keep: Keep::FoundRow });
     errand.then(250, Task::DeleteVector);
-    // A database that is put back names a body again that is gone: only a verification finds that.
-    if !faults.is_on(Fault::Rewound) {
-        errand.then(250, Task::DeleteBody);
-    }
+    errand.then(250, Task::DeleteBody);
     errand.then(0, sql(FORGET, vec![is(at), Param::Row]));
     errand
 }

@@ -5,6 +5,8 @@ use super::fault::Fault;
 use super::schedule::Schedule;
 use super::world::{Event, Violation, World};
 use memtide::model::id::MemoryId;
+use memtide::replicate::verify::VerifyError;
+use memtide::replicate::verify::report::Report as Comparison;
 use rand::RngExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +18,10 @@ const EXTRA_SESSIONS: usize = 20;
 pub const NEVER_HAPPENED: &str = "every_fault_happens";
 /// How long everything may take to come to rest once all is well.
 const REST_WITHIN: Duration = Duration::from_hours(3);
+/// Between audits: a change may be on its way for ten minutes, and clocks are half an hour apart.
+const BEFORE_AUDIT: Duration = Duration::from_mins(15);
+/// Rounds of audits at most: one repairs, and what it puts right may show what follows from it.
+const AUDITS: usize = 8;
 /// The same in events, should time stand still.
 const REST_WITHIN_EVENTS: usize = 30_000;
 
@@ -134,15 +140,8 @@ fn heal_and_drain(world: &mut World) {
         world.device(device).sync_now();
     }
     world.wake_all();
-    let until = world.now().plus(REST_WITHIN);
-    let mut n_events = 0;
-    while world.violation.is_none() && !is_at_rest(world) {
-        n_events += 1;
-        if !world.next_before(until) || n_events > REST_WITHIN_EVENTS {
-            let why = unrest(world);
-            return world.break_off("everything_comes_to_rest", why);
-        }
-    }
+    come_to_rest(world, Rest::BeforeAudit);
+    audit(world);
     if world.violation.is_some() {
         return;
     }
@@ -151,17 +150,84 @@ fn heal_and_drain(world: &mut World) {
     world.run_until(visible);
     let vectors = world.account.visible_vectors(INDEX).unwrap();
     let vectors: Vec<MemoryId> = vectors.iter().filter_map(|one| one.id.parse().ok()).collect();
-    let happened = world.faults.happened();
-    let is_index_exact = ![Fault::VectorsLost, Fault::OldCopies, Fault::Purges, Fault::Rewound]
-        .iter()
-        .any(|fault| happened.contains_key(fault));
-    world.finish(&vectors, is_index_exact && super::INDEX_IS_AUDITED);
+    world.finish(&vectors);
 }
 
-fn is_at_rest(world: &mut World) -> bool {
+/// Lets everything happen until nothing is owed and all is read.
+fn come_to_rest(world: &mut World, rest: Rest) {
+    let until = world.now().plus(REST_WITHIN);
+    let mut n_events = 0;
+    while world.violation.is_none() && !is_at_rest(world, rest) {
+        n_events += 1;
+        if !world.next_before(until) || n_events > REST_WITHIN_EVENTS {
+            let why = unrest(world);
+            return world.break_off("everything_comes_to_rest", why);
+        }
+    }
+}
+
+/// Lets all devices compare and repair until there is nothing to repair: what the index has lost and which
+/// body a database that was put back names wrongly is only found that way.
+fn audit(world: &mut World) {
+    for round in 1..=AUDITS {
+        let old_enough = world.now().plus(BEFORE_AUDIT);
+        world.run_until(old_enough);
+        let mut reports = Vec::new();
+        for device in 0..world.devices.len() {
+            let Some(report) = audit_of(world, device) else { return };
+            reports.push(report);
+        }
+        let is_clean = |one: &Comparison| one.differences() == 0 && one.on_the_way == 0;
+        if reports.iter().all(is_clean) {
+            return come_to_rest(world, Rest::Full);
+        }
+        if round == AUDITS {
+            world.break_off("audits_repair", format!("{reports:?}"));
+        }
+        come_to_rest(world, Rest::BeforeAudit);
+    }
+}
+
+fn audit_of(world: &mut World, device: usize) -> Option<Comparison> {
+    world.begin_audit(device);
+    let until = world.now().plus(REST_WITHIN);
+    loop {
+        if world.violation.is_some() {
+            return None;
+        }
+        match world.take_audit() {
+            Some(Ok(report)) => return Some(report),
+            // A product is left alone for a while yet.
+            Some(Err(VerifyError::Shut { until, .. })) => {
+                let later = world.now().plus(BEFORE_AUDIT);
+                world.run_until(later.max(until));
+                world.begin_audit(device);
+            }
+            Some(Err(error)) => world.break_off("an_audit_ends", error.to_string()),
+            None if world.next_before(until) => {}
+            None => world.break_off("an_audit_ends", "it takes for ever".to_owned()),
+        }
+    }
+}
+
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// After a database was put back a body may be missing until a device that has it has compared.
+    BeforeAudit,
+    /// Nothing is left.
+    Full,
+}
+
+fn is_at_rest(world: &World, rest: Rest) -> bool {
     let last = world.cloud.feed.values().copied().max().unwrap_or(0);
+    let may_lack =
+        rest == Rest::BeforeAudit && world.faults.happened().contains_key(&Fault::Rewound);
     let is_done = |local: &super::view::Local| {
-        local.duties.is_empty() && local.quarantine.is_empty() && local.cursor == last
+        local.duties.is_empty()
+            && local.unconfirmed == 0
+            && (may_lack || local.quarantine.is_empty())
+            && local.cursor == last
     };
     !world.has_errands()
         && world.locals.iter().all(|local| is_done(local))

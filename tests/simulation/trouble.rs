@@ -1,6 +1,7 @@
 //! Troubles of devices and of the account, beyond the network's.
 
 use super::account::{DATABASE, INDEX};
+use super::device::Death;
 use super::fault::Fault;
 use super::property::Moment;
 use super::world::{Event, Strike, World};
@@ -139,11 +140,12 @@ impl World {
 
     fn crash(&mut self, device: usize) {
         self.faults.count(Fault::Crash);
-        self.note(|| format!("* device {device} dies"));
+        let death = if self.rng.random_bool(0.5) { Death::Kill } else { Death::PowerCut };
+        self.note(|| format!("* device {device} dies: {death:?}"));
         self.look_at(device);
         let before = Rc::clone(&self.locals[device]);
         let dead = self.devices[device].take().expect("it is there");
-        self.devices[device] = Some(dead.crash());
+        self.devices[device] = Some(dead.crash(death));
         self.arise(device);
         let after = Rc::clone(&self.locals[device]);
         self.tell(&Moment::Crashed { device, before: &before, after: &after });

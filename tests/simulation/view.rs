@@ -45,6 +45,8 @@ pub struct Local {
     pub memories: BTreeMap<MemoryId, Memory>,
     pub duties: BTreeMap<(MemoryId, String), Duty>,
     pub cursor: i64,
+    /// Changes of the index that it has not been seen to hold.
+    pub unconfirmed: u64,
     /// What of the cloud could not be taken, and why.
     pub quarantine: BTreeMap<String, String>,
     /// Texts that were replaced.
@@ -85,6 +87,8 @@ impl Local {
         }
         let mut statement = conn.prepare_cached("SELECT cursor FROM link")?;
         local.cursor = statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0);
+        let mut statement = conn.prepare_cached("SELECT count(*) FROM unconfirmed_vector")?;
+        local.unconfirmed = statement.query_row([], |row| row.get(0))?;
         Ok(local)
     }
 

@@ -2,8 +2,7 @@
 //! that are to come. It moves from event to event; whatever happens is told to the properties.
 
 use super::account::{BUCKET, DATABASE, Template};
-use super::device::{Device, Make};
-use super::disk::Image;
+use super::device::{Audit, Device, Make};
 use super::fault::{Fault, Faults};
 use super::network::{Network, Reply};
 use super::person;
@@ -13,6 +12,7 @@ use super::schedule::Schedule;
 use super::time::{DeviceClock, Time};
 use super::trouble::{Boundary, Period};
 use super::view::{Cloud, Local, States};
+use crate::disk::Image;
 use bytes::Bytes;
 use http::Request;
 use memtide::clock::{Clock as _, Micros};
@@ -91,6 +91,7 @@ pub struct World {
     pub n_machines: usize,
     pub violation: Option<Violation>,
     pub n_requests: u64,
+    audit: Option<Audit>,
     properties: Vec<Box<dyn Property>>,
     pythons: Vec<Python>,
     errands: BTreeMap<u64, (usize, Errand)>,
@@ -130,6 +131,7 @@ impl World {
             n_machines: 0,
             violation: None,
             n_requests: 0,
+            audit: None,
             properties,
             pythons: Vec::new(),
             errands: BTreeMap::new(),
@@ -285,8 +287,33 @@ impl World {
         self.is_awake = false;
     }
 
+    /// Lets a device compare itself with the cloud.
+    pub fn begin_audit(&mut self, device: usize) {
+        self.audit = None;
+        self.device(device).begin_audit();
+        self.advance_audit(device);
+    }
+
+    /// What came of the last comparison, once it is done.
+    pub fn take_audit(&mut self) -> Option<Audit> {
+        self.audit.take()
+    }
+
+    fn advance_audit(&mut self, device: usize) {
+        if let Some(audit) = self.device(device).advance_audit() {
+            self.note(|| format!("device {device} was compared: {audit:?}"));
+            self.look_at(device);
+            self.wake_in(device, PAUSE);
+            self.audit = Some(audit);
+        }
+        for sent in self.network.take_sent() {
+            self.post(sent);
+        }
+    }
+
     /// Goes on with a device's step as far as it comes.
     pub fn advance(&mut self, device: usize) {
+        self.advance_audit(device);
         let outcome = self.device(device).advance();
         let has_moved = self.look_at(device);
         if has_moved {
@@ -448,9 +475,9 @@ impl World {
     }
 
     /// Asks the properties about the end.
-    pub fn finish(&mut self, vectors: &[memtide::model::id::MemoryId], is_index_exact: bool) {
+    pub fn finish(&mut self, vectors: &[memtide::model::id::MemoryId]) {
         let view = View { now: self.time.now(), devices: &self.locals, cloud: &self.cloud };
-        let end = super::property::End { view, vectors, is_index_exact };
+        let end = super::property::End { view, vectors };
         for property in &mut self.properties {
             if let Err(why) = property.end(&end)
                 && self.violation.is_none()

@@ -53,11 +53,10 @@ pub struct View<'a> {
     pub cloud: &'a Cloud,
 }
 
-/// The vectors of the index in the end, and whether they are expected to be exact.
+/// The end, and what vectors the index then has.
 pub struct End<'a> {
     pub view: View<'a>,
     pub vectors: &'a [MemoryId],
-    pub is_index_exact: bool,
 }
 
 /// Something that must hold.
