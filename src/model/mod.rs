@@ -7,6 +7,7 @@ pub mod filter;
 pub mod id;
 pub mod memory;
 pub mod refusal;
+pub mod seen;
 pub mod shown;
 pub mod space;
 pub mod stamp;
