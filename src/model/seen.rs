@@ -143,9 +143,7 @@ fn is_stored_again(state: &State, seen: &Seen, row: &Shown) -> bool {
     let life = &state.life.stamp;
     // Within the millisecond of its own deletion, which a stamp doesn't tell apart.
     let is_after_own = seen.deleted_at.is_some_and(|at| {
-        row.created_at.0 > at
-            && life.device == DeviceId(0)
-            && life.ms <= Micros(at).as_millis()
+        row.created_at.0 > at && life.device == DeviceId(0) && life.ms <= Micros(at).as_millis()
     });
     row.created_at.as_millis() > life.ms || is_after_own
 }
@@ -260,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_later_edit_here_wins_and_an_earlier_one_loses() {
-        for (ours_at, wins) in [(Micros(LATER.0 + 1_000_000), true), (Micros(LATER.0 - 1_000_000), false)]
+        for (ours_at, wins) in
+            [(Micros(LATER.0 + 1_000_000), true), (Micros(LATER.0 - 1_000_000), false)]
         {
             let mut state = newborn(&row(), body("x"));
             state.kind = Register::new(by_us(ours_at), "ours".to_owned());

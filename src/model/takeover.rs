@@ -11,7 +11,7 @@ use crate::mutant::{self, Mutant};
 use std::collections::BTreeSet;
 
 /// A stamp of the service's: at its own instant, and later than what it replaces.
-pub(super) fn after(replaced: Stamp, at: Micros) -> Stamp {
+pub(crate) fn after(replaced: Stamp, at: Micros) -> Stamp {
     Stamp::next(at.as_millis(), DeviceId(0), Stamp::default(), replaced)
 }
 

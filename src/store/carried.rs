@@ -3,55 +3,28 @@
 use super::error::StoreError;
 use super::reader::Read;
 use super::writer::Write;
+use crate::model::carried::Carried;
 use crate::model::id::MemoryId;
 use rusqlite::{Connection, OptionalExtension as _};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::collections::BTreeMap;
 
-/// The columns of one row.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Carried {
-    /// The partition it is in, unless that is the ordinary one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
-    /// The memory that it is a later version of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<String>,
-    /// Its number among the versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<i64>,
-    /// How far it is trusted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confidence: Option<f64>,
-    /// When a search last found it, seconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_accessed: Option<f64>,
-    /// Any other column, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub extra: BTreeMap<String, Value>,
+/// Whether both say the same, but for when a search last found the memory.
+fn is_same(one: &Carried, other: &Carried) -> bool {
+    let still = |one: &Carried| Carried { last_accessed: None, ..one.clone() };
+    still(one) == still(other)
 }
 
-impl Carried {
-    /// Whether it says nothing: every column is empty.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether both say the same, but for when a search last found the memory.
-    fn is_same(&self, other: &Self) -> bool {
-        let still = |one: &Self| Self { last_accessed: None, ..one.clone() };
-        still(self) == still(other)
-    }
+/// Whether other columns are kept of a memory than these.
+pub(super) fn is_other(conn: &Connection, key: i64, carried: &Carried) -> Result<bool, StoreError> {
+    Ok(match by_key(conn, key)? {
+        None => !carried.is_empty(),
+        Some(kept) => !is_same(&kept, carried),
+    })
 }
 
 /// Keeps the columns of a memory. Returns whether that changed anything.
 pub(super) fn put(write: &Write<'_>, key: i64, carried: &Carried) -> Result<bool, StoreError> {
-    let kept = by_key(write.conn, key)?;
-    match kept {
-        None if carried.is_empty() => return Ok(false),
-        Some(kept) if kept.is_same(carried) => return Ok(false),
-        _ => {}
+    if !is_other(write.conn, key, carried)? {
+        return Ok(false);
     }
     write
         .conn

@@ -14,15 +14,15 @@ pub struct Edge {
     /// The id of a memory, or a name.
     pub target: String,
     /// How near they are.
-    pub similarity: f64,
-    /// Why they are connected, a JSON array.
-    pub kinds: String,
+    pub similarity: Option<f64>,
+    /// Why they are connected, a JSON list as it stands.
+    pub kinds: Option<String>,
     /// What one is to the other.
     pub relation: Option<String>,
     /// Whatever else is said of it, JSON.
     pub metadata: Option<String>,
     /// When it was found, seconds since the epoch.
-    pub created_at: f64,
+    pub created_at: Option<f64>,
 }
 
 /// Keeps connections that the look number `pass` at a source has seen. Returns how many were not here, or
@@ -38,8 +38,8 @@ pub fn put(
 ) -> Result<u64, StoreError> {
     let mut same = write.conn.prepare_cached(
         "UPDATE edge SET pass = ?4 WHERE source = ?1 AND origin = ?2 AND target = ?3
-           AND similarity = ?5 AND kinds = ?6 AND relation IS ?7 AND metadata IS ?8
-           AND created_at = ?9",
+           AND similarity IS ?5 AND kinds IS ?6 AND relation IS ?7 AND metadata IS ?8
+           AND created_at IS ?9",
     )?;
     let mut other = write.conn.prepare_cached(
         "INSERT OR REPLACE INTO edge(source, origin, target, pass, similarity, kinds, relation,
@@ -106,11 +106,7 @@ pub fn count(read: &Read<'_>, source: i64) -> Result<u64, StoreError> {
 ///
 /// # Errors
 /// The database refused.
-pub fn page(
-    read: &Read<'_>,
-    after: (&str, &str),
-    limit: usize,
-) -> Result<Vec<Edge>, StoreError> {
+pub fn page(read: &Read<'_>, after: (&str, &str), limit: usize) -> Result<Vec<Edge>, StoreError> {
     let mut statement = read.conn.prepare_cached(
         "SELECT origin, target, similarity, kinds, relation, metadata, max(created_at) FROM edge
          WHERE (origin, target) > (?1, ?2) GROUP BY origin, target ORDER BY origin, target LIMIT ?3",

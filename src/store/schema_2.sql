@@ -35,11 +35,11 @@ CREATE TABLE edge(
   source INTEGER NOT NULL REFERENCES source(key),
   origin TEXT NOT NULL,
   target TEXT NOT NULL,
-  similarity REAL NOT NULL,
-  kinds TEXT NOT NULL,              -- JSON, as it stands there
+  similarity REAL,
+  kinds TEXT,                       -- JSON, as it stands there
   relation TEXT,
   metadata TEXT,                    -- as it stands there
-  created_at REAL NOT NULL,         -- seconds, as it stands there
+  created_at REAL,                  -- seconds, as it stands there
   pass INTEGER NOT NULL,            -- the look that saw it last
   PRIMARY KEY (source, origin, target)
 ) STRICT, WITHOUT ROWID;

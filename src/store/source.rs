@@ -86,7 +86,11 @@ fn source(row: &SqlRow<'_>) -> rusqlite::Result<Source> {
     })
 }
 
-fn one(conn: &Connection, end: &str, value: &dyn rusqlite::ToSql) -> Result<Option<Source>, StoreError> {
+fn one(
+    conn: &Connection,
+    end: &str,
+    value: &dyn rusqlite::ToSql,
+) -> Result<Option<Source>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM source {end}");
     Ok(conn.prepare_cached(&sql)?.query_row([value], source).optional()?)
 }
