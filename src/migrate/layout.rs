@@ -115,19 +115,19 @@ impl Layout {
     /// Reads what a database consists of.
     pub(super) fn read(conn: &Connection) -> Result<Self, SourceError> {
         let declared = declarations(conn)?;
-        let Some(memories) = declared.get("memories").filter(|table| !table.is_virtual()) else {
+        if declared.get("memories").is_none_or(Declaration::is_virtual) {
             return Err(SourceError::NoMemories { tables: declared.into_keys().collect() });
-        };
-        let columns = memories.columns(conn, "memories")?;
+        }
+        let columns = columns_of(conn, "memories")?;
         for needed in ["content_hash", "content"] {
             if !columns.contains(needed) {
                 return Err(SourceError::NoColumn { column: needed });
             }
         }
-        let settings = match declared.get("metadata") {
-            Some(table) if table.has(conn, "metadata", &["key", "value"])? => Some(settings(conn)?),
-            _ => None,
-        };
+        let has_settings = declared.get("metadata").is_some_and(|table| !table.is_virtual())
+            && columns_of(conn, "metadata")?
+                .is_superset(&["key", "value"].map(str::to_owned).into());
+        let settings = if has_settings { Some(settings(conn)?) } else { None };
         let schema_version = settings
             .as_ref()
             .and_then(|settings| settings.get("schema_version")?.trim().parse::<i64>().ok());
@@ -147,7 +147,7 @@ impl Layout {
             // A backup of the vectors that a crash left behind bears the name of the vector table.
             let is_leftover = name.contains("backup");
             if !table.is_virtual() && (!is_part || is_leftover) {
-                tables.insert(name.clone(), table.columns(conn, name)?);
+                tables.insert(name.clone(), columns_of(conn, name)?);
             }
         }
         let variant = match (columns.contains("store"), columns.contains("deleted_at")) {
@@ -194,17 +194,12 @@ impl Declaration {
     fn is_virtual(&self) -> bool {
         self.sql.trim_start().to_ascii_uppercase().starts_with("CREATE VIRTUAL")
     }
+}
 
-    fn columns(&self, conn: &Connection, name: &str) -> rusqlite::Result<BTreeSet<String>> {
-        conn.prepare("SELECT name FROM pragma_table_info(?1)")?
-            .query_map([name], |row| row.get(0))?
-            .collect()
-    }
-
-    fn has(&self, conn: &Connection, name: &str, columns: &[&str]) -> rusqlite::Result<bool> {
-        let present = self.columns(conn, name)?;
-        Ok(!self.is_virtual() && columns.iter().all(|column| present.contains(*column)))
-    }
+fn columns_of(conn: &Connection, table: &str) -> rusqlite::Result<BTreeSet<String>> {
+    conn.prepare("SELECT name FROM pragma_table_info(?1)")?
+        .query_map([table], |row| row.get(0))?
+        .collect()
 }
 
 /// Tables by name with the text that made them. Views are none: nothing of the source is to be run.
