@@ -72,7 +72,8 @@ impl Seen {
         self.deleted_at.is_none()
     }
 
-    fn body(&self) -> Option<BodyHash> {
+    /// Names the text that the row had.
+    pub fn body(&self) -> Option<BodyHash> {
         self.body.parse().ok()
     }
 

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod oldest;
 pub mod outbox;
 pub mod pull;
+pub mod reconcile;
 pub mod repair;
 pub mod retention;
 pub mod search;

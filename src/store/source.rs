@@ -112,6 +112,14 @@ pub fn at(read: &Read<'_>, path: &str) -> Result<Option<Source>, StoreError> {
     one(read.conn, "WHERE path = ?1", &path)
 }
 
+/// The same before a change.
+///
+/// # Errors
+/// The database refused.
+pub fn at_path(write: &Write<'_>, path: &str) -> Result<Option<Source>, StoreError> {
+    one(write.conn, "WHERE path = ?1", &path)
+}
+
 /// Begins, or goes on with, an import from `path`, whose rows are `total`.
 ///
 /// # Errors
@@ -220,4 +228,18 @@ pub fn prints(read: &Read<'_>, key: i64) -> Result<Vec<(i64, i64)>, StoreError> 
     )?;
     let rows = statement.query_map([key], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The ids of at most `limit` memories of a source that are in it, spread over all of them.
+///
+/// # Errors
+/// The database refused.
+pub fn some_ids(read: &Read<'_>, key: i64, limit: u32) -> Result<Vec<String>, StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "WITH n(rows) AS (SELECT max(imported / ?2, 1) FROM source WHERE key = ?1)
+         SELECT m.id FROM source_row s JOIN memory m ON m.key = s.memory, n
+         WHERE s.source = ?1 AND s.row IS NOT NULL AND s.memory % n.rows = 0 LIMIT ?2",
+    )?;
+    let ids = statement.query_map((key, limit), |row| row.get(0))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
 }

@@ -108,6 +108,8 @@ pub struct NotTaken {
     pub row: i64,
     /// Its memory.
     pub id: MemoryId,
+    /// Names its text.
+    pub body: BodyHash,
     /// A sentence.
     pub why: String,
 }
@@ -222,7 +224,7 @@ impl<'a> Taking<'a> {
         let mut met = meet(before.as_ref(), showed, row, self.batch.observed_at);
         let content = text(write, before.as_ref(), &mut met.state, row);
         if let Some(why) = refusal(write, &met.state, content) {
-            self.outcome.not_taken.push(NotTaken { row: row.row, id: row.id, why });
+            self.outcome.not_taken.push(NotTaken { row: row.row, id: row.id, body: row.body, why });
             return Ok(());
         }
         let cause = self.cause();
@@ -447,7 +449,7 @@ pub fn preview(read: &Read<'_>, source: Option<i64>, batch: &Batch) -> Result<Ou
         });
         if needs_bucket {
             let why = "the linked account has no bucket for a text of this size".to_owned();
-            outcome.not_taken.push(NotTaken { row: row.row, id: row.id, why });
+            outcome.not_taken.push(NotTaken { row: row.row, id: row.id, body: row.body, why });
             continue;
         }
         counts.lost +=
