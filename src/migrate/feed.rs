@@ -35,6 +35,8 @@ pub struct Tally {
     pub vectors_wrong_length: u64,
     /// Vectors that are no direction.
     pub vectors_unusable: u64,
+    /// Vectors that were made of a hash.
+    pub vectors_pseudo: u64,
     /// Vectors of a part of their text.
     pub vectors_of_long_texts: u64,
 }
@@ -50,6 +52,7 @@ impl Tally {
         self.vectors_missing += other.vectors_missing;
         self.vectors_wrong_length += other.vectors_wrong_length;
         self.vectors_unusable += other.vectors_unusable;
+        self.vectors_pseudo += other.vectors_pseudo;
         self.vectors_of_long_texts += other.vectors_of_long_texts;
     }
 }
@@ -194,6 +197,7 @@ impl Feed {
                     *(match unfit {
                         Unfit::Length => &mut tally.vectors_wrong_length,
                         Unfit::Direction => &mut tally.vectors_unusable,
+                        Unfit::Pseudo => &mut tally.vectors_pseudo,
                         Unfit::Text => &mut tally.vectors_of_long_texts,
                     }) += 1;
                     None

@@ -41,6 +41,8 @@ pub struct VectorReport {
     pub wrong_length: u64,
     /// No direction: not a number, or all zero.
     pub unusable: u64,
+    /// Made of a hash, while the service had no model.
+    pub pseudo: u64,
     /// Of texts that are longer than what the service reads of them.
     pub of_long_texts: u64,
     /// Why they are, or are not, taken over.
@@ -142,6 +144,7 @@ impl Report {
         self.vectors.missing += tally.vectors_missing;
         self.vectors.wrong_length += tally.vectors_wrong_length;
         self.vectors.unusable += tally.vectors_unusable;
+        self.vectors.pseudo += tally.vectors_pseudo;
         self.vectors.of_long_texts += tally.vectors_of_long_texts;
     }
 
@@ -228,6 +231,7 @@ impl Report {
     fn unfit(&self) -> String {
         let parts: Vec<String> = [
             (self.vectors.missing, "had none"),
+            (self.vectors.pseudo, "made of a hash"),
             (self.vectors.of_long_texts, "of long texts"),
             (self.vectors.wrong_length, "of another length"),
             (self.vectors.unusable, "no direction"),

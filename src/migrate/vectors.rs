@@ -1,10 +1,11 @@
 //! Whether the vectors of a source are as good as those that are made here.
 //!
-//! A database of the service doesn't say which model made a vector, and one that ever ran without its model
-//! holds hashes that look like vectors. So some are made anew and compared first; one that differs, and none
-//! is taken over.
+//! A database of the service doesn't say which model made a vector. So some are made anew and compared first;
+//! one that differs, and none is taken over. The hashes that the service stores while it has no model are
+//! known one by one.
 
 use super::layout::VectorTable;
+use super::pseudo::is_pseudo;
 use super::source::{Source, SourceError};
 use crate::embed::manifest::Model;
 use crate::embed::status::EmbedderState;
@@ -57,6 +58,8 @@ pub enum Unfit {
     Length,
     /// A component is no number, or all are zero.
     Direction,
+    /// It was made of a hash, while the service had no model.
+    Pseudo,
     /// The text is longer than what the service reads of it.
     Text,
 }
@@ -69,6 +72,9 @@ impl Reuse {
     pub fn fit(&self, text: &str, raw: Vec<f32>) -> Result<UnitVector, Unfit> {
         if raw.len() != self.dims {
             return Err(Unfit::Length);
+        }
+        if is_pseudo(text, &raw) {
+            return Err(Unfit::Pseudo);
         }
         let vector = UnitVector::normalise(raw).ok_or(Unfit::Direction)?;
         if self.counter.fits(text, WINDOW) { Ok(vector) } else { Err(Unfit::Text) }
