@@ -10,3 +10,12 @@ mod python_service;
 
 #[path = "migrate/real.rs"]
 mod real;
+
+#[path = "support/daemon.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod home;
+
+#[path = "migrate/moving.rs"]
+mod moving;
+#[path = "migrate/written.rs"]
+mod written;

@@ -10,6 +10,8 @@ mod place;
 mod status;
 mod wait;
 
+pub(super) use status::told;
+
 use super::failure::Failure;
 use super::session::Session;
 use std::process::ExitCode;
