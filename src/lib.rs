@@ -72,6 +72,7 @@ pub mod embed;
 pub mod remote;
 pub mod secrets;
 pub mod store;
+pub mod watch;
 
 pub mod migrate;
 pub mod replicate;

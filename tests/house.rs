@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("remote", 1),
     ("secrets", 1),
     ("store", 1),
+    ("watch", 1),
     ("migrate", 2),
     ("replicate", 2),
     ("service", 2),
@@ -36,7 +37,7 @@ const FLOORS: &[(&str, u32)] = &[
 
 /// Uses within a floor: all of them.
 const SAME_FLOOR: &[(&str, &str)] =
-    &[("mcp", "api"), ("cli", "daemon"), ("cli", "bench"), ("bench", "cli"), ("main", "cli")];
+    &[("mcp", "api"), ("migrate", "service"), ("cli", "daemon"), ("cli", "bench"), ("bench", "cli"), ("main", "cli")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -9,12 +9,19 @@
 //! while anybody has it open, and creates them, empty, if nobody had.
 
 pub mod edge;
+pub mod feed;
 pub mod inspect;
+pub mod job;
 pub mod keyword;
 pub mod layout;
 pub mod locate;
+pub mod prints;
 pub mod pseudo;
+pub mod report;
 pub mod row;
 pub mod source;
+pub mod vectors;
 
 mod chunks;
+mod follow;
+mod import;

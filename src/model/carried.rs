@@ -1,6 +1,7 @@
 //! What a memory of the Python service has besides what a memory is: kept whole and given back on export,
 //! used for nothing.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ pub const DEFAULT_STORE: &str = "default";
 
 /// What is kept beside a memory. A value that says no more than the service's own default is left out, so
 /// that an ordinary memory carries nothing.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Carried {
     /// The partition it lies in; `None` for the default one.
     pub store: Option<String>,

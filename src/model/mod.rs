@@ -8,6 +8,7 @@ pub mod filter;
 pub mod id;
 pub mod memory;
 pub mod refusal;
+pub mod seen;
 pub mod shown;
 pub mod space;
 pub mod stamp;
