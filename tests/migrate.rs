@@ -1,6 +1,8 @@
 //! Moving in from the Python service: databases in every variant of its schema, and what its real
 //! releases write.
 
+#[path = "support/home.rs"]
+mod home;
 #[path = "support/npm.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod npm;
@@ -8,6 +10,10 @@ mod npm;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod python_service;
 
+#[path = "migrate/bad.rs"]
+mod bad;
+#[path = "migrate/inspected.rs"]
+mod inspected;
 #[path = "migrate/real.rs"]
 mod real;
 

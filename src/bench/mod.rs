@@ -21,6 +21,7 @@ mod bare;
 pub mod fill;
 mod front;
 mod process;
+pub mod python_database;
 mod spread;
 mod stopwatch;
 pub mod text;

@@ -26,7 +26,7 @@ pub enum KeywordIndex {
         /// Rows of no memory.
         surplus: u64,
     },
-    /// It finds memories by words that they don't have.
+    /// It finds memories by words that they don't have, or doesn't by words that they have.
     Stale,
     /// It can't be read.
     Damaged {
@@ -70,13 +70,14 @@ fn probe(conn: &Connection) -> rusqlite::Result<KeywordIndex> {
         "SELECT count(*) FROM memory_content_fts_docsize WHERE id NOT IN (SELECT rowid FROM memories)",
     )?;
     let mut texts = conn.prepare(
-        "SELECT content FROM memories WHERE typeof(content) = 'text'
+        "SELECT rowid, content FROM memories WHERE typeof(content) = 'text'
          ORDER BY rowid % 7, rowid DESC LIMIT ?1",
     )?;
-    let texts: Vec<String> =
-        texts.query_map([PROBES], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let texts: Vec<(i64, String)> = texts
+        .query_map([PROBES], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
     let mut is_stale = false;
-    for text in &texts {
+    for (own, text) in &texts {
         let Some(word) = longest_word(text) else { continue };
         let mut found = conn.prepare_cached(
             "SELECT rowid FROM memory_content_fts WHERE memory_content_fts MATCH ?1 LIMIT ?2",
@@ -84,6 +85,8 @@ fn probe(conn: &Connection) -> rusqlite::Result<KeywordIndex> {
         let found: Vec<i64> = found
             .query_map((format!("\"{word}\""), FOUND_MAX), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let is_all = i64::try_from(found.len()).is_ok_and(|n| n < FOUND_MAX);
+        is_stale |= is_all && missing == 0 && !found.contains(own);
         for rowid in found {
             let content: Option<String> = conn
                 .prepare_cached("SELECT CAST(content AS TEXT) FROM memories WHERE rowid = ?1")?

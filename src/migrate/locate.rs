@@ -68,16 +68,16 @@ mod tests {
     fn the_service_s_own_order_is_kept() {
         let home = Some(Path::new("/home/ann"));
         let linux = PathBuf::from("/home/ann/.local/share/mcp-memory/sqlite_vec.db");
-        assert_eq!(candidates(Places { home, ..NONE }), [linux.clone()]);
+        assert_eq!(candidates(Places { home, ..NONE }), std::slice::from_ref(&linux));
         let mac = PathBuf::from("/home/ann/Library/Application Support/mcp-memory/sqlite_vec.db");
         assert_eq!(candidates(Places { home, is_mac: true, ..NONE }), [mac, linux]);
         let base_dir = Some(Path::new("/b"));
         assert_eq!(
-            candidates(Places { home, base_dir, ..NONE }),
+            candidates(Places { base_dir, home, ..NONE }),
             [PathBuf::from("/b/sqlite_vec.db")]
         );
         let database = Some(Path::new("/d/x.db"));
-        let named = candidates(Places { home, base_dir, database, ..NONE });
+        let named = candidates(Places { database, base_dir, home, ..NONE });
         assert_eq!(named, [PathBuf::from("/d/x.db")]);
     }
 

@@ -23,7 +23,8 @@ fn known_version() -> i64 {
     i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
 }
 
-fn register_sqlite_vec() {
+/// Lets every connection that this process opens from now on know tables of vectors.
+pub(super) fn register_sqlite_vec() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         type Entry = unsafe extern "C" fn(

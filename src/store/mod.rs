@@ -62,6 +62,12 @@ use error::StoreError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Lets every SQLite connection that this process opens from now on know tables of vectors (`vec0`), those
+/// of other databases too.
+pub fn know_vector_tables() {
+    connection::register_sqlite_vec();
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {

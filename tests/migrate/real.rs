@@ -1,6 +1,6 @@
 //! What the package itself writes is read as it stands.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use super::python_service::{PythonService, Release};
 use memtide::migrate::row::SourceMemory;
