@@ -11,12 +11,12 @@ use super::source::SourceError;
 use super::vectors::{self, DecideError};
 use crate::clock::{Micros, SharedClock};
 use crate::service::Service;
+use crate::store::Write;
 use crate::store::edge::{self, Edge};
 use crate::store::error::StoreError;
 use crate::store::reconcile::{self, Held};
 use crate::store::source::{self, Stage};
 use crate::store::takeover::{self, Batch, Outcome};
-use crate::store::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
 /// Memories that are compared in one reading.
-const RECONCILED: usize = 5000;
+const RECONCILED: usize = 2000;
 /// Pause before a store that has too much to do is asked again.
 const BUSY: Duration = Duration::from_millis(50);
 /// Rows that may be gone without a question.
@@ -92,11 +92,9 @@ pub(super) async fn run(
 /// Notes in the store that the import doesn't go on by itself.
 async fn note_stop(service: &Service, path: &str) {
     let path = path.to_owned();
-    let noted = write(service, move |write| {
-        match source::at_path(write, &path)? {
-            Some(source) => source::end(write, source.key, Stage::Stopped, None),
-            None => Ok(()),
-        }
+    let noted = write(service, move |write| match source::at_path(write, &path)? {
+        Some(source) => source::end(write, source.key, Stage::Stopped, None),
+        None => Ok(()),
     });
     if let Err(error) = noted.await {
         tracing::warn!(%error, "the end of the import was not noted");
@@ -124,8 +122,7 @@ async fn attempt(
     let dry_run = asked.dry_run;
     let keeps_deletions = source.layout().keeps_deletions();
     let (source, verdict, reuse) = vectors::decide(service, source).await?;
-    let mut report =
-        Report { source: path.to_owned(), dry_run, ..Report::default() };
+    let mut report = Report { source: path.to_owned(), dry_run, ..Report::default() };
     report.vectors.verdict = verdict;
     let known = if dry_run {
         let path = path.to_owned();
@@ -266,7 +263,8 @@ impl Run<'_> {
 
     async fn edges(&mut self, feed: Feed) -> Result<Feed, ImportError> {
         self.ticket.progress("edges", 0, 0);
-        let (feed, seen) = take_edges(self.service, feed, self.key.filter(|_| !self.dry_run)).await?;
+        let (feed, seen) =
+            take_edges(self.service, feed, self.key.filter(|_| !self.dry_run)).await?;
         (self.report.edges, self.report.new_edges, self.report.gone_edges) =
             (seen.read, seen.new, seen.gone);
         Ok(feed)
@@ -315,10 +313,9 @@ impl Run<'_> {
         write(self.service, move |write| source::set_total(write, key, source_rows)).await?;
         let (mut sum, mut after) = (Held::default(), Some(0));
         while let Some(from) = after {
-            let (held, next) = self
-                .service
-                .read(move |read: &Read<'_>| reconcile::held(read, key, from, RECONCILED))
-                .await?;
+            let (held, next) =
+                write(self.service, move |write| reconcile::held(write, key, from, RECONCILED))
+                    .await?;
             sum.rows += held.rows;
             sum.digest = sum.digest.wrapping_add(held.digest);
             sum.other_texts += held.other_texts;

@@ -309,8 +309,7 @@ impl Migrator {
         // What the follower is just taking over is taken over to its end.
         let working = self.inner.work.lock().await;
         let key = source.key;
-        let wrote =
-            self.inner.service.store().write(move |write| source::finish(write, key)).await;
+        let wrote = self.inner.service.store().write(move |write| source::finish(write, key)).await;
         self.inner.service.note_write(wrote.as_ref().err());
         wrote?;
         drop(working);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use super::home::{Home, Said};
+use super::daemon::{Home, Said};
 use super::written::Written;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -71,7 +71,11 @@ fn trouble(home: &Home) -> String {
     let of_source = |problem: &&Value| problem["code"] == "migration_source";
     let problem = problems.as_array().unwrap().iter().find(of_source).cloned();
     problem.map_or(String::new(), |problem| {
-        format!("{} -> {}", problem["message"].as_str().unwrap(), problem["next_step"].as_str().unwrap())
+        format!(
+            "{} -> {}",
+            problem["message"].as_str().unwrap(),
+            problem["next_step"].as_str().unwrap()
+        )
     })
 }
 

@@ -21,6 +21,9 @@ const WITHOUT_DELETIONS: &str = "CREATE TABLE memories (id INTEGER PRIMARY KEY A
     content_hash TEXT UNIQUE NOT NULL, content TEXT NOT NULL, tags TEXT, memory_type TEXT, metadata TEXT,
     created_at REAL, updated_at REAL, created_at_iso TEXT, updated_at_iso TEXT);";
 
+/// Columns of a release that keeps no deletions.
+const N_OLD_COLUMNS: usize = 10;
+
 /// Seconds since the epoch at which the first memory is stored; each later change is a second later.
 pub const BEGIN: f64 = 1_700_000_000.25;
 
@@ -63,7 +66,8 @@ impl Written {
     pub fn store(&mut self, text: &str, tags: &str) -> String {
         let hash = MemoryId::of(text).to_string();
         self.now += 1.0;
-        let sql = "INSERT INTO memories(content_hash, content, tags, memory_type, metadata, created_at,
+        let sql =
+            "INSERT INTO memories(content_hash, content, tags, memory_type, metadata, created_at,
                updated_at) VALUES (?1, ?2, ?3, 'note', '{\"k\": 1}', ?4, ?4)";
         self.conn.prepare_cached(sql).unwrap().execute((&hash, text, tags, self.now)).unwrap();
         hash
@@ -100,8 +104,13 @@ impl Written {
 
     /// Every hash, whether it is alive, and its tags.
     pub fn all(&self) -> Vec<(String, bool, String)> {
+        let columns = "SELECT * FROM memories LIMIT 0";
+        let columns = self.conn.prepare(columns).unwrap().column_count();
+        let alive = if columns > N_OLD_COLUMNS { "deleted_at IS NULL" } else { "1" };
         self.conn
-            .prepare("SELECT content_hash, deleted_at IS NULL, tags FROM memories ORDER BY 1")
+            .prepare(&format!(
+                "SELECT content_hash, {alive}, coalesce(tags, '') FROM memories ORDER BY 1"
+            ))
             .unwrap()
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .unwrap()
