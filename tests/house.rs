@@ -22,6 +22,8 @@ const FLOORS: &[(&str, u32)] = &[
     ("remote", 1),
     ("secrets", 1),
     ("store", 1),
+    ("watch", 1),
+    ("migrate", 2),
     ("replicate", 2),
     ("service", 2),
     ("api", 3),
@@ -34,8 +36,14 @@ const FLOORS: &[(&str, u32)] = &[
 ];
 
 /// Uses within a floor: all of them.
-const SAME_FLOOR: &[(&str, &str)] =
-    &[("mcp", "api"), ("cli", "daemon"), ("cli", "bench"), ("bench", "cli"), ("main", "cli")];
+const SAME_FLOOR: &[(&str, &str)] = &[
+    ("mcp", "api"),
+    ("migrate", "service"),
+    ("cli", "daemon"),
+    ("cli", "bench"),
+    ("bench", "cli"),
+    ("main", "cli"),
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

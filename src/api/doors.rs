@@ -1,6 +1,7 @@
 //! What the handlers of the socket share: the parts of the daemon that they show or move.
 
 use crate::clock::Micros;
+use crate::migrate::job::Migrator;
 use crate::replicate::handle::ReplicatorHandle;
 use crate::service::Service;
 use crate::shutdown::{Phase, Shutdown, Stopper};
@@ -19,6 +20,8 @@ pub struct DoorParts {
     pub service: Service,
     /// What carries duties to the cloud.
     pub replicator: ReplicatorHandle,
+    /// What moves in from the Python service.
+    pub migrator: Migrator,
     /// What is being fetched for the embedder, or why that failed.
     pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Zone in which dates and phrases are read.

@@ -9,6 +9,7 @@ pub mod cloud;
 pub mod doors;
 pub mod error;
 pub mod listen;
+pub mod migrate;
 pub mod oldest;
 pub mod routes;
 pub mod server;

@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{audit, cloud, events, routes, status, transfer};
+use super::{audit, cloud, events, migrate, routes, status, transfer};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -29,6 +29,11 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/cloud/sync", post(cloud::sync))
         .route("/v1/cloud/verify", post(audit::verify))
         .route("/v1/cloud/local", get(audit::local))
+        .route("/v1/migrate", get(migrate::get))
+        .route("/v1/migrate/import", post(migrate::import))
+        .route("/v1/migrate/cancel", post(migrate::cancel))
+        .route("/v1/migrate/follow", post(migrate::follow))
+        .route("/v1/migrate/finish", post(migrate::finish))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))

@@ -3,6 +3,7 @@
 use super::PROTOCOL;
 use super::doors::Doors;
 use super::error::ApiError;
+use super::migrate::MigrationJson;
 use super::oldest::{OldestJson, describe};
 use crate::clock::Micros;
 use crate::embed::status::{EmbedderState, EmbedderStatus};
@@ -14,6 +15,7 @@ use crate::store::link::{self, Link, LinkMode};
 use crate::store::oldest::{self, Oldest};
 use crate::store::outbox::{self, Counts};
 use crate::store::pull::{self, Quarantined};
+use crate::store::source::{self, Source};
 use crate::store::stats::{self, Stats};
 use crate::store::unconfirmed;
 use axum::Json;
@@ -211,17 +213,6 @@ pub struct BudgetJson {
     pub vector_dimensions_stored: u64,
 }
 
-/// The move from the Python service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MigrationJson {
-    /// `none`, `importing`, `following`, `verified` or `finished`.
-    pub state: String,
-    /// Taken over.
-    pub imported: u64,
-    /// There in all.
-    pub total: u64,
-}
-
 /// What is read from the store, in one snapshot.
 #[derive(Default)]
 struct Stored {
@@ -234,6 +225,7 @@ struct Stored {
     /// Memories that the cloud's index holds.
     n_indexed: u64,
     link: Option<Link>,
+    source: Option<Source>,
 }
 
 pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson>, ApiError> {
@@ -249,6 +241,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
                 oldest: oldest::oldest(read)?,
                 n_indexed: if link.is_some() { stats::n_indexed(read)? } else { 0 },
                 link,
+                source: source::current(read)?,
             })
         })
         .await;
@@ -270,7 +263,12 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     let now = doors.service.clock().now();
     // Read once: the state that is shown is the one that was judged.
     let model = doors.service.embedder().status();
-    let problems = problems(&doors, &stored, &progress, &model, now);
+    let (job, trouble) = (doors.migrator.job(), doors.migrator.trouble());
+    let migration = MigrationJson::new(stored.source.as_ref(), job.as_ref(), trouble);
+    let mut problems = problems(&doors, &stored, &progress, &model, now);
+    if let Some(trouble) = &migration.trouble {
+        problems.push(problem("migration_source", &trouble.message, &trouble.next_step));
+    }
     let Stored { stats, .. } = &stored;
     Ok(Json(StatusJson {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -294,7 +292,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
         },
         embedder: embedder(&doors, stats, model),
         replication: replication(&stored, &progress, now),
-        migration: MigrationJson { state: "none".to_owned(), imported: 0, total: 0 },
+        migration,
     }))
 }
 

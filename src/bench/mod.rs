@@ -11,6 +11,7 @@ pub mod rig;
 pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;
+pub mod migrate;
 pub mod search;
 pub mod startup;
 pub mod store;
@@ -21,6 +22,7 @@ mod bare;
 pub mod fill;
 mod front;
 mod process;
+pub mod python_database;
 mod spread;
 mod stopwatch;
 pub mod text;

@@ -71,6 +71,9 @@ pub enum Command {
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Moving in from mcp-memory-service
+    #[command(subcommand)]
+    Migrate(super::migrate::args::Migrate),
     /// The embedding model
     #[command(subcommand)]
     Model(Model),
@@ -543,6 +546,8 @@ pub enum BenchKind {
     Sync,
     /// Carrying many memories up to the emulated cloud and down to empty devices.
     Converge,
+    /// Moving in from a database of mcp-memory-service, and following it.
+    Migrate,
 }
 
 /// `completions`.

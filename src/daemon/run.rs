@@ -13,6 +13,7 @@ use crate::config::paths::Paths;
 use crate::config::settings::Settings;
 use crate::embed::embedder::Embedder;
 use crate::embed::pull::Sources;
+use crate::migrate::job::Migrator;
 use crate::replicate::handle::ReplicatorHandle;
 use crate::replicate::progress::SyncState;
 use crate::replicate::replicator::{Listener, Replicator};
@@ -93,11 +94,13 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint())
             .heard_by(News(service.clone()))
             .keeping_bodies_for(settings.history.keep_for);
+    let migrator = Migrator::new(service.clone(), shutdown.clone());
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
         replicator: replicator.handle(),
+        migrator: migrator.clone(),
         fetching: Box::new(move || fetching.get()),
         zone: jiff::tz::TimeZone::system(),
         default_mode: parse_mode(&settings.search.default_mode)
@@ -116,6 +119,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
     tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
     tasks.spawn(replicator.run(shutdown.clone()));
+    tasks.spawn(migrator.run());
     tasks.spawn(check_file(service.clone()));
     if let Some(keep_for) = settings.history.keep_for {
         let (store, clock) = (store.clone(), Arc::clone(&clock));

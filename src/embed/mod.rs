@@ -26,6 +26,7 @@ pub mod wheel;
 
 pub mod engine;
 pub mod runtime;
+pub mod tokens;
 pub mod windows;
 
 mod backlog;

@@ -15,17 +15,22 @@
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 
+pub mod carried;
 pub mod digest;
+pub mod edge;
 pub mod error;
 pub mod link;
 pub mod memory;
 pub mod oldest;
 pub mod outbox;
 pub mod pull;
+pub mod reconcile;
 pub mod repair;
 pub mod retention;
 pub mod search;
+pub mod source;
 pub mod stats;
+pub mod takeover;
 pub mod transfer;
 pub mod unconfirmed;
 pub mod vector;
@@ -56,6 +61,12 @@ use crate::clock::SharedClock;
 use error::StoreError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Lets every SQLite connection that this process opens from now on know tables of vectors (`vec0`), those
+/// of other databases too.
+pub fn know_vector_tables() {
+    connection::register_sqlite_vec();
+}
 
 /// How a store is opened.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 mod audit;
 mod duties;
 mod pull;
+mod takeover;
 mod transfer;
 
 use super::error::StoreError;

@@ -1,0 +1,104 @@
+//! Hashes of rows, by which a change is found without reading the texts: of every column but the text itself,
+//! of which the length stands for all.
+
+use super::source::{Source, SourceError};
+use rusqlite::types::ValueRef;
+use std::hash::{DefaultHasher, Hasher as _};
+
+/// Columns that say nothing of a memory, or what another column says more exactly.
+const LEFT_OUT: [&str; 6] =
+    ["id", "content", "created_at_iso", "updated_at_iso", "last_accessed", "embedding_pending"];
+
+/// The hash of a row. Another release of memtide may hash otherwise: then rows are read once more.
+pub type Print = i64;
+
+impl Source {
+    /// The rows from `after` to `last`, both as rowids and the first left out, each with its print.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn prints(&self, after: i64, last: i64) -> Result<Vec<(i64, Print)>, SourceError> {
+        let columns = self.layout().columns.iter();
+        let columns: Vec<String> = columns
+            .filter(|name| !LEFT_OUT.contains(&name.as_str()))
+            .map(|name| format!("\"{}\"", name.replace('"', "\"\"")))
+            .collect();
+        // The columns in a fixed order: that of their names.
+        let sql = format!(
+            "SELECT rowid, octet_length(content), {} FROM memories
+             WHERE rowid > ?1 AND rowid <= ?2 ORDER BY rowid",
+            columns.join(", ")
+        );
+        let n_columns = columns.len() + 1;
+        self.reading(|conn| {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let mut rows = statement.query((after, last))?;
+            let mut prints = Vec::new();
+            while let Some(row) = rows.next()? {
+                let mut hasher = DefaultHasher::new();
+                for at in 1..=n_columns {
+                    add(&mut hasher, row.get_ref(at)?);
+                }
+                prints.push((row.get(0)?, hasher.finish().cast_signed()));
+            }
+            Ok(prints)
+        })
+    }
+
+    /// Something that changes whenever edges come or go.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn edge_print(&self) -> Result<(i64, i64), SourceError> {
+        if self.layout().table("memory_graph").is_none() {
+            return Ok((0, 0));
+        }
+        self.reading(|conn| {
+            let sql = "SELECT count(*), coalesce(max(rowid), 0) FROM memory_graph";
+            conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+    }
+
+    /// A number that changes whenever tables or columns do.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn schema_cookie(&self) -> Result<i64, SourceError> {
+        self.reading(|conn| conn.pragma_query_value(None, "schema_version", |row| row.get(0)))
+    }
+
+    /// How many of these hashes are there.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn n_known(&self, hashes: &[String]) -> Result<usize, SourceError> {
+        self.reading(|conn| {
+            let mut statement =
+                conn.prepare_cached("SELECT 1 FROM memories WHERE content_hash = ?1")?;
+            let mut n_known = 0;
+            for hash in hashes {
+                n_known += usize::from(statement.exists([hash])?);
+            }
+            Ok(n_known)
+        })
+    }
+}
+
+fn add(hasher: &mut DefaultHasher, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Null => hasher.write_u8(0),
+        ValueRef::Integer(number) => {
+            hasher.write_u8(1);
+            hasher.write_i64(number);
+        }
+        ValueRef::Real(number) => {
+            hasher.write_u8(2);
+            hasher.write_u64(number.to_bits());
+        }
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            hasher.write_u8(3);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
+        }
+    }
+}

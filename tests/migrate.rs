@@ -1,0 +1,27 @@
+//! Moving in from the Python service: databases in every variant of its schema, and what its real
+//! releases write.
+
+#[path = "support/daemon.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod daemon;
+#[path = "support/home.rs"]
+mod home;
+#[path = "support/npm.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod npm;
+#[path = "support/python_service.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod python_service;
+
+#[path = "migrate/bad.rs"]
+mod bad;
+#[path = "migrate/faults.rs"]
+mod faults;
+#[path = "migrate/inspected.rs"]
+mod inspected;
+#[path = "migrate/moving.rs"]
+mod moving;
+#[path = "migrate/real.rs"]
+mod real;
+#[path = "migrate/written.rs"]
+mod written;
