@@ -36,8 +36,14 @@ const FLOORS: &[(&str, u32)] = &[
 ];
 
 /// Uses within a floor: all of them.
-const SAME_FLOOR: &[(&str, &str)] =
-    &[("mcp", "api"), ("migrate", "service"), ("cli", "daemon"), ("cli", "bench"), ("bench", "cli"), ("main", "cli")];
+const SAME_FLOOR: &[(&str, &str)] = &[
+    ("mcp", "api"),
+    ("migrate", "service"),
+    ("cli", "daemon"),
+    ("cli", "bench"),
+    ("bench", "cli"),
+    ("main", "cli"),
+];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

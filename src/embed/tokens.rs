@@ -30,8 +30,8 @@ impl TokenCounter {
             }
             _ => LoadError::Io { path, source },
         })?;
-        let mut tokenizer = Tokenizer::from_bytes(bytes)
-            .map_err(|error| LoadError::Damaged(error.to_string()))?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(bytes).map_err(|error| LoadError::Damaged(error.to_string()))?;
         tokenizer
             .with_truncation(None)
             .map_err(|error| LoadError::Damaged(error.to_string()))?

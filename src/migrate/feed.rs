@@ -176,8 +176,9 @@ impl Feed {
         if self.reuse.is_none() {
             return Ok(HashMap::new());
         }
-        let has_one =
-            |memory: &&SourceMemory| memory.shown.deleted_at.is_none() && !memory.is_embedding_pending;
+        let has_one = |memory: &&SourceMemory| {
+            memory.shown.deleted_at.is_none() && !memory.is_embedding_pending
+        };
         let rows: Vec<i64> =
             page.rows.iter().flatten().filter(has_one).map(|memory| memory.rowid).collect();
         self.source.vectors(&rows)

@@ -47,7 +47,9 @@ enum FollowError {
         "{path} is another database than the one that was followed: {known} of {of} memories are in it"
     )]
     Another { path: PathBuf, known: usize, of: usize },
-    #[error("{gone} of {of} rows are gone from {path}, which keeps no deletions: none is deleted here yet")]
+    #[error(
+        "{gone} of {of} rows are gone from {path}, which keeps no deletions: none is deleted here yet"
+    )]
     TooManyGone { path: PathBuf, gone: usize, of: u64 },
 }
 
@@ -143,7 +145,9 @@ async fn follow(migrator: &Migrator, source: source::Source) {
         if follower.is_none() {
             // A watch may have died with its folder.
             watch = Watch::start(&path)
-                .inspect_err(|error| tracing::warn!(%error, "the source is looked at once a minute"))
+                .inspect_err(
+                    |error| tracing::warn!(%error, "the source is looked at once a minute"),
+                )
                 .ok();
         }
         let began = clock.now();
@@ -232,7 +236,11 @@ struct Found {
 }
 
 impl Follower {
-    fn open(path: &Path, ids: &[String], is_stopped: &dyn Fn() -> bool) -> Result<Self, FollowError> {
+    fn open(
+        path: &Path,
+        ids: &[String],
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<Self, FollowError> {
         // Before it is opened: a file that is exchanged in between is noticed at the next look.
         let identity = identity(path)?;
         let source = job::open(path, is_stopped)?;
@@ -322,19 +330,18 @@ async fn reopened(
     let is_stopped = move || shutdown.phase() != Phase::Running;
     let checked = blocking(move || {
         let Some(follower) = follower else { return Ok(None) };
-        let is_current =
-            patiently(&is_stopped, || follower.is_current(follower.feed.source()))?;
+        let is_current = patiently(&is_stopped, || follower.is_current(follower.feed.source()))?;
         Ok(is_current.then_some(follower))
     });
     if let Some(follower) = checked.await? {
         return Ok(follower);
     }
     let key = source.key;
-    let ids = migrator.inner.service.read(move |read| source::some_ids(read, key, KNOWN_BY)).await?;
+    let ids =
+        migrator.inner.service.read(move |read| source::some_ids(read, key, KNOWN_BY)).await?;
     let (path, shutdown) = (PathBuf::from(&source.path), migrator.inner.shutdown.clone());
-    let opened = blocking(move || {
-        Ok(Follower::open(&path, &ids, &|| shutdown.phase() != Phase::Running))
-    });
+    let opened =
+        blocking(move || Ok(Follower::open(&path, &ids, &|| shutdown.phase() != Phase::Running)));
     opened.await?
 }
 
@@ -354,9 +361,8 @@ async fn taken(
         let (wanted, shutdown) = (Arc::clone(&changed), migrator.inner.shutdown.clone());
         let (back, (fed, n_read)) = blocking(move || {
             let wanted = wanted.get(from..).unwrap_or_default();
-            let read = patiently(&|| shutdown.phase() != Phase::Running, || {
-                follower.feed.rows(wanted)
-            })?;
+            let read =
+                patiently(&|| shutdown.phase() != Phase::Running, || follower.feed.rows(wanted))?;
             Ok((follower, read))
         })
         .await?;
@@ -372,8 +378,7 @@ async fn taken(
             is_live,
             space: None,
         });
-        let outcome =
-            import::write(service, move |write| takeover::take(write, &batch)).await?;
+        let outcome = import::write(service, move |write| takeover::take(write, &batch)).await?;
         for one in &outcome.not_taken {
             tracing::warn!(id = %one.id, why = one.why, "a memory was not taken over");
         }

@@ -92,11 +92,9 @@ pub(super) async fn run(
 /// Notes in the store that the import doesn't go on by itself.
 async fn note_stop(service: &Service, path: &str) {
     let path = path.to_owned();
-    let noted = write(service, move |write| {
-        match source::at_path(write, &path)? {
-            Some(source) => source::end(write, source.key, Stage::Stopped, None),
-            None => Ok(()),
-        }
+    let noted = write(service, move |write| match source::at_path(write, &path)? {
+        Some(source) => source::end(write, source.key, Stage::Stopped, None),
+        None => Ok(()),
     });
     if let Err(error) = noted.await {
         tracing::warn!(%error, "the end of the import was not noted");
@@ -124,8 +122,7 @@ async fn attempt(
     let dry_run = asked.dry_run;
     let keeps_deletions = source.layout().keeps_deletions();
     let (source, verdict, reuse) = vectors::decide(service, source).await?;
-    let mut report =
-        Report { source: path.to_owned(), dry_run, ..Report::default() };
+    let mut report = Report { source: path.to_owned(), dry_run, ..Report::default() };
     report.vectors.verdict = verdict;
     let known = if dry_run {
         let path = path.to_owned();
@@ -266,7 +263,8 @@ impl Run<'_> {
 
     async fn edges(&mut self, feed: Feed) -> Result<Feed, ImportError> {
         self.ticket.progress("edges", 0, 0);
-        let (feed, seen) = take_edges(self.service, feed, self.key.filter(|_| !self.dry_run)).await?;
+        let (feed, seen) =
+            take_edges(self.service, feed, self.key.filter(|_| !self.dry_run)).await?;
         (self.report.edges, self.report.new_edges, self.report.gone_edges) =
             (seen.read, seen.new, seen.gone);
         Ok(feed)

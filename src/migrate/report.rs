@@ -175,7 +175,11 @@ impl Report {
 
     /// The report for people.
     pub fn to_text(&self) -> String {
-        let (did, took) = if self.dry_run { ("would be taken over", "dry run") } else { ("taken over", "import") };
+        let (did, took) = if self.dry_run {
+            ("would be taken over", "dry run")
+        } else {
+            ("taken over", "import")
+        };
         let mut lines = vec![format!("{took} from {}", self.source)];
         let mut line = |what: &str, n: u64, note: &str| {
             let note = if note.is_empty() { String::new() } else { format!("  {note}") };
@@ -220,7 +224,9 @@ impl Report {
             );
         }
         if !self.complete {
-            lines.push("  it was stopped before its end; the next import goes on from there".to_owned());
+            lines.push(
+                "  it was stopped before its end; the next import goes on from there".to_owned(),
+            );
         }
         if let Some(reconciled) = &self.reconciled {
             lines.push(reconciled.to_text());
@@ -248,7 +254,9 @@ impl Reconciled {
     fn to_text(&self) -> String {
         let Self { here, refused, source_rows, .. } = self;
         let mut text = if self.agrees {
-            format!("  all of it is here: {here} of {source_rows} rows, {refused} refused, hashes agree")
+            format!(
+                "  all of it is here: {here} of {source_rows} rows, {refused} refused, hashes agree"
+            )
         } else {
             format!(
                 "  NOT all of it is here: {here} of {source_rows} rows, {refused} refused, hashes {} and {}; \

@@ -142,7 +142,8 @@ async fn prepare(
         )));
     }
     if table.dims != Some(status.dims) {
-        let dims = table.dims.map_or_else(|| "another form".to_owned(), |n| format!("{n} components"));
+        let dims =
+            table.dims.map_or_else(|| "another form".to_owned(), |n| format!("{n} components"));
         return Ok(Err(format!(
             "the source's vectors have {dims}, those of {} have {}",
             status.model, status.dims
@@ -159,7 +160,8 @@ async fn prepare(
     };
     let (space, dims) = (status.space.clone(), status.dims);
     let active = space.clone();
-    let activated = service.store().write(move |write| vector::activate(write, &active, dims)).await;
+    let activated =
+        service.store().write(move |write| vector::activate(write, &active, dims)).await;
     service.note_write(activated.as_ref().err());
     activated?;
     Ok(Ok(Reuse { space, dims, counter }))

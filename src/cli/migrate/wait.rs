@@ -61,7 +61,8 @@ pub(super) fn job(answer: &MigrateAnswer) -> Result<&JobJson, Failure> {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{msg:10} {bar:30} {pos}/{len}  {per_sec}  {eta} left");
+    let style =
+        ProgressStyle::with_template("{msg:10} {bar:30} {pos}/{len}  {per_sec}  {eta} left");
     if let Ok(style) = style {
         bar.set_style(style);
     }
