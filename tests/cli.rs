@@ -13,6 +13,8 @@ mod home;
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/cloud.rs"]
 mod cloud;
 #[path = "cli/memories.rs"]

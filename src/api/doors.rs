@@ -3,6 +3,7 @@
 use crate::clock::Micros;
 use crate::replicate::handle::ReplicatorHandle;
 use crate::service::Service;
+use crate::service::backup::Backups;
 use crate::shutdown::{Phase, Shutdown, Stopper};
 use crate::store::search::Mode;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -17,6 +18,8 @@ pub type Doors = Arc<DoorParts>;
 pub struct DoorParts {
     /// What does the work.
     pub service: Service,
+    /// What copies the database.
+    pub backups: Backups,
     /// What carries duties to the cloud.
     pub replicator: ReplicatorHandle,
     /// What is being fetched for the embedder, or why that failed.

@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{audit, cloud, events, routes, status, transfer};
+use super::{audit, backup, cloud, events, routes, status, transfer};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -31,6 +31,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/cloud/local", get(audit::local))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
+        .route("/v1/backup", post(backup::backup))
         .route("/v1/events", get(events::events))
         .route("/v1/embedder/reload", post(routes::reload_embedder))
         .route("/v1/embedder/pause", post(routes::pause_embedder))

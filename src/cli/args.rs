@@ -65,6 +65,8 @@ pub enum Command {
     Export(Export),
     /// Read what `export` wrote
     Import(Import),
+    /// Copy the whole database into a file, list such files, and put one back
+    Backup(super::backup::args::Backup),
     /// The copy in your Cloudflare account
     #[command(subcommand)]
     Cloud(Cloud),

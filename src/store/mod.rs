@@ -15,6 +15,7 @@
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 
+pub mod backup;
 pub mod digest;
 pub mod error;
 pub mod link;
@@ -23,6 +24,7 @@ pub mod oldest;
 pub mod outbox;
 pub mod pull;
 pub mod repair;
+pub mod replace;
 pub mod retention;
 pub mod search;
 pub mod stats;
