@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(daily.len(), KEPT_DAYS, "{daily:?}");
         let days: BTreeSet<&str> = daily.iter().map(|name| &name[14..22]).collect();
         assert_eq!(days.len(), KEPT_DAYS, "{days:?}");
-        assert_eq!(days.last(), Some(&"20250715"), "{daily:?}");
+        assert_eq!(days.last(), Some(&"20250714"), "{daily:?}");
         assert_eq!(fixture.backups.failure(), None);
     }
 

@@ -16,7 +16,9 @@
 //! No second process: the daemon's lock guards the file.
 
 pub mod backup;
+pub mod carried;
 pub mod digest;
+pub mod edge;
 pub mod error;
 pub mod link;
 pub mod memory;
@@ -27,7 +29,9 @@ pub mod repair;
 pub mod replace;
 pub mod retention;
 pub mod search;
+pub mod source;
 pub mod stats;
+pub mod takeover;
 pub mod transfer;
 pub mod unconfirmed;
 pub mod vector;

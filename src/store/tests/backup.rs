@@ -28,7 +28,7 @@ fn others(folder: &Path) -> Vec<PathBuf> {
 async fn a_copy_holds_one_moment_of_a_store_that_is_written_to() {
     let fixture = fixture();
     for n in 0..300 {
-        let draft = draft(&format!("memory {n} {}", "x".repeat(3000)), &["kept"]);
+        let draft = draft(&format!("memory {n} {}", "x".repeat(20_000)), &["kept"]);
         fixture.store.write(move |write| memory::store(write, &draft)).await.unwrap();
     }
     let gone = draft("gone", &[]);
@@ -148,14 +148,14 @@ async fn what_is_no_sound_database_of_ours_is_refused_and_nothing_is_left() {
                 assert!(!path("copy").exists());
                 n_damaged += 1;
             }
-            // Where nothing is stored nothing is damaged.
+            // What is derived from the texts may be damaged unnoticed; each text was compared.
             Ok(contents) => {
                 assert_eq!(contents.memories, 400, "page {page}");
                 n_same += 1;
             }
         }
     }
-    assert!(n_damaged > 5 && n_same < 3, "{n_damaged} {n_same}");
+    assert!(n_damaged > 2 * n_same, "{n_damaged} {n_same}");
 }
 
 #[tokio::test]
