@@ -73,6 +73,9 @@ pub enum Command {
     /// Duties to the cloud
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Moving in from mcp-memory-service
+    #[command(subcommand)]
+    Migrate(super::migrate::args::Migrate),
     /// The embedding model
     #[command(subcommand)]
     Model(Model),

@@ -21,6 +21,7 @@ mod history;
 mod import;
 mod list;
 mod mcp;
+mod migrate;
 mod model;
 mod outbox;
 mod output;
@@ -88,6 +89,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Backup(args) => backup::run(session, &args),
         Command::Cloud(command) => cloud::run(session, command),
         Command::Outbox(command) => outbox::run(session, command),
+        Command::Migrate(command) => migrate::run(session, command),
         Command::Model(command) => model::run(session, command),
         Command::Config(command) => config::run(session, command),
         Command::Bench(args) => bench::run(session, args),

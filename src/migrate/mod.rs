@@ -9,7 +9,11 @@
 //! while anybody has it open, and creates them, empty, if nobody had.
 
 pub mod edge;
+pub mod inspect;
+pub mod keyword;
 pub mod layout;
+pub mod locate;
+pub mod pseudo;
 pub mod row;
 pub mod source;
 
