@@ -17,6 +17,8 @@ mod audit;
 mod backup;
 #[path = "cli/cloud.rs"]
 mod cloud;
+#[path = "cli/exchange.rs"]
+mod exchange;
 #[path = "cli/memories.rs"]
 mod memories;
 #[path = "cli/settings.rs"]

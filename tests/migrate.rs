@@ -1,6 +1,9 @@
 //! Moving in from the Python service: databases in every variant of its schema, and what its real
 //! releases write.
 
+#[path = "support/daemon.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod home;
 #[path = "support/npm.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod npm;
@@ -8,5 +11,7 @@ mod npm;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod python_service;
 
+#[path = "migrate/back.rs"]
+mod back;
 #[path = "migrate/real.rs"]
 mod real;

@@ -166,12 +166,7 @@ struct Inner {
 
 impl Backups {
     /// Backups of `database` into `folder`, given up as soon as `shutdown` says so.
-    pub fn new(
-        database: PathBuf,
-        folder: PathBuf,
-        clock: SharedClock,
-        shutdown: Shutdown,
-    ) -> Self {
+    pub fn new(database: PathBuf, folder: PathBuf, clock: SharedClock, shutdown: Shutdown) -> Self {
         let goes_on: GoesOn = Arc::new(move || shutdown.phase() == Phase::Running);
         let inner = Inner {
             database,

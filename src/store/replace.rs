@@ -147,7 +147,8 @@ mod tests {
             let again = Replacement { new: path("newer"), aside: path(aside), ..first };
             again.run().unwrap();
             assert_eq!(interrupted(&path("db")), None);
-            let mut expected = named(&[("aside", "old"), ("aside-wal", "old log"), ("db", "newer")]);
+            let mut expected =
+                named(&[("aside", "old"), ("aside-wal", "old log"), ("db", "newer")]);
             match n_done {
                 0..5 => expected.push(("new".to_owned(), "new".to_owned())),
                 _ => expected.insert(1, ("aside 2".to_owned(), "new".to_owned())),

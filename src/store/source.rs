@@ -101,7 +101,11 @@ fn one(
 /// The database refused.
 pub fn current(read: &Read<'_>) -> Result<Option<Source>, StoreError> {
     // The bound value is the number of rows wanted.
-    one(read.conn, "WHERE path <> '' ORDER BY is_followed DESC, began_at DESC, key DESC LIMIT ?1", &1)
+    one(
+        read.conn,
+        "WHERE path <> '' ORDER BY is_followed DESC, began_at DESC, key DESC LIMIT ?1",
+        &1,
+    )
 }
 
 /// The source at `path`.

@@ -108,7 +108,12 @@ fn a_file_of_ones_own_is_written_once_and_over_itself_only_by_force() {
     let file = file.to_str().expect("UTF-8");
     assert_eq!(done(&home, &["backup", file]).out, format!("{file}\n"));
     let refused = failed(&home, &["backup", file]);
-    assert!(refused.ends_with("my backup.db exists already\nhint: give another name, or write over it with --force\n"), "{refused}");
+    assert!(
+        refused.ends_with(
+            "my backup.db exists already\nhint: give another name, or write over it with --force\n"
+        ),
+        "{refused}"
+    );
     done(&home, &["store", "since"]);
     let again = done(&home, &["backup", file, "--force", "--json"]).json();
     assert_eq!(again["memories"], 2);
@@ -183,7 +188,9 @@ fn a_damaged_database_is_never_begun_anew_and_the_newest_backup_is_named() {
     let date = name.get(8..16).expect("a date");
     let date = format!("{}-{}-{}", &date[..4], &date[4..6], &date[6..]);
     let hint = |rest: &str| {
-        format!("hint: put back the newest backup, of {date}, with `memtide backup restore {name}`; {rest}\n")
+        format!(
+            "hint: put back the newest backup, of {date}, with `memtide backup restore {name}`; {rest}\n"
+        )
     };
     let damaged = format!(
         "error: the database file is damaged: file is not a database\n{}",

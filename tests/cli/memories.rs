@@ -172,7 +172,10 @@ fn an_export_comes_back_as_it_was() {
     let other = Home::new();
     let _daemon = other.daemon();
     let said = other.run_with(&["import", "-"], exported.as_bytes());
-    assert_eq!((said.code, said.err.as_str()), (Some(0), "read as memtide: 2 new, 0 merged, 0 unchanged\n"));
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (Some(0), "read as memtide: 2 new, 0 merged, 0 unchanged\n")
+    );
     assert_eq!(done(&other, &["export"]).0, exported);
     let (out, _) = done(&other, &["history", &two]);
     assert!(out.ends_with("  delete   a text that is deleted\n"), "{out}");

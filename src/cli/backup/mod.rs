@@ -38,11 +38,7 @@ fn make(session: &Session, args: &BackupMake) -> Result<ExitCode, Failure> {
     } else {
         output::line(&made.path)?;
         let memories = output::counted(made.memories, "memory", "memories");
-        output::note(&format!(
-            "{memories} and {} deleted, {}",
-            made.tombstones,
-            size(made.bytes)
-        ));
+        output::note(&format!("{memories} and {} deleted, {}", made.tombstones, size(made.bytes)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -57,7 +57,8 @@ pub(super) fn detect(prefix: &[u8], path: &Path) -> Result<Format, Strange> {
         Some(_) => {}
     }
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    let is_named_so = ["md", "markdown", "mdx"].iter().any(|known| ending.eq_ignore_ascii_case(known));
+    let is_named_so =
+        ["md", "markdown", "mdx"].iter().any(|known| ending.eq_ignore_ascii_case(known));
     if is_named_so || prefix.starts_with(b"---\n") || prefix.starts_with(b"---\r\n") {
         return Ok(Format::Markdown);
     }

@@ -150,7 +150,8 @@ mod tests {
         assert_eq!(split("--- \r\na: 1\r\n---\r\nbody"), (Some("a: 1\r\n"), "body"));
         assert_eq!(split("---\n---\n"), (Some(""), ""));
         assert_eq!(split("---\na: 1\n---"), (Some("a: 1\n"), ""));
-        for text in ["no rule", "---\na text below a rule", "----\na: 1\n---\n", " ---\na: 1\n---\n"]
+        for text in
+            ["no rule", "---\na text below a rule", "----\na: 1\n---\n", " ---\na: 1\n---\n"]
         {
             assert_eq!(split(text), (None, text));
         }

@@ -121,7 +121,8 @@ fn of_entity(entity: &Entity) -> Vec<Fact> {
         .map(|observation| {
             // An observation alone often doesn't say of whom it speaks.
             let is_named = observation.to_lowercase().contains(&name.to_lowercase());
-            let text = if is_named { observation.clone() } else { format!("{name}: {observation}") };
+            let text =
+                if is_named { observation.clone() } else { format!("{name}: {observation}") };
             fact(text, json!({"entity": name, "observation": observation}))
         })
         .collect()
@@ -142,7 +143,10 @@ mod tests {
         let found = read_line(entity);
         let texts: Vec<&str> = found.iter().map(|fact| fact.text.as_str()).collect();
         assert_eq!(texts, ["Ada: likes tea", "In 1843 Ada wrote notes"]);
-        assert_eq!((found[0].kind.as_str(), found[0].tags.as_slice()), ("person", &["Ada".into()][..]));
+        assert_eq!(
+            (found[0].kind.as_str(), found[0].tags.as_slice()),
+            ("person", &["Ada".into()][..])
+        );
         assert_eq!(found[0].metadata, json!({"entity": "Ada", "observation": "likes tea"}));
         let bare = read_line(json!({"type": "entity", "name": "Rome", "entityType": "city"}));
         assert_eq!(bare[0].text, "Rome (city)");

@@ -24,11 +24,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub(super) fn run(session: &Session, args: &Import) -> Result<ExitCode, Failure> {
-    let (format, sum, left_out) = if args.file.is_dir() {
-        folder(session, args)?
-    } else {
-        one_file(session, args)?
-    };
+    let (format, sum, left_out) =
+        if args.file.is_dir() { folder(session, args)? } else { one_file(session, args)? };
     let format = format.as_str();
     if args.json {
         output::json(&json!({
@@ -41,7 +38,10 @@ pub(super) fn run(session: &Session, args: &Import) -> Result<ExitCode, Failure>
         return Ok(ExitCode::SUCCESS);
     }
     if left_out > 0 {
-        output::note(&format!("{} left out", output::counted(left_out, "empty file", "empty files")));
+        output::note(&format!(
+            "{} left out",
+            output::counted(left_out, "empty file", "empty files")
+        ));
     }
     output::note(&format!(
         "read as {format}: {} new, {} merged, {} unchanged",

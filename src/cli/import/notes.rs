@@ -52,7 +52,9 @@ pub(super) fn find(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         if kind.is_dir() {
             found.extend(find(&path)?);
-        } else if kind.is_file() && ["md", "markdown", "mdx"].contains(&ending.to_lowercase().as_str()) {
+        } else if kind.is_file()
+            && ["md", "markdown", "mdx"].contains(&ending.to_lowercase().as_str())
+        {
             found.push(path);
         }
     }
@@ -94,10 +96,7 @@ fn read(
     let limit = pages.text_limit();
     let mut bytes = Vec::new();
     let longest = FRONT_MATTER_BYTES.saturating_add(limit as u64);
-    input
-        .take(longest + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| pages.refuse(place, error))?;
+    input.take(longest + 1).read_to_end(&mut bytes).map_err(|error| pages.refuse(place, error))?;
     if bytes.len() as u64 > longest {
         let refusal = Refusal::ContentTooLarge { actual: bytes.len(), limit };
         return Err(pages.refuse_limit(place, &refusal));
@@ -120,7 +119,8 @@ fn read(
 
 fn check(note: Note, limit: usize, at: Micros) -> Result<(Text, Shown), Refusal> {
     let text = Text::check(note.text, limit)?;
-    let created = note.created.unwrap_or_else(|| note.updated.map_or(at, |updated| updated.min(at)));
+    let created =
+        note.created.unwrap_or_else(|| note.updated.map_or(at, |updated| updated.min(at)));
     let mut shown = Shown::new(created, note.updated.unwrap_or(created));
     if let Some(kind) = note.kind.as_deref().map(check_type).transpose()?.flatten() {
         shown.kind = kind;
@@ -215,7 +215,8 @@ fn read_instant(value: &Value, zone: &TimeZone) -> Option<Micros> {
     if let Some(at) = Micros::parse_rfc3339(text) {
         return Some(at);
     }
-    let civil = text.parse::<DateTime>().or_else(|_| Date::strptime("%Y-%m-%d", text).map(DateTime::from));
+    let civil =
+        text.parse::<DateTime>().or_else(|_| Date::strptime("%Y-%m-%d", text).map(DateTime::from));
     let at = civil.ok()?.to_zoned(zone.clone()).ok()?;
     Some(Micros(at.timestamp().as_microsecond()))
 }

@@ -9,7 +9,9 @@ use crate::model::draft::Text;
 use crate::model::id::MemoryId;
 use crate::model::shown::{CLIENT, Shown, instant};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::Value;
 use std::fmt;
 use std::io::BufRead;

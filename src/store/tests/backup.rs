@@ -43,7 +43,12 @@ async fn a_copy_holds_one_moment_of_a_store_that_is_written_to() {
     let counting = Arc::clone(&asked);
     let copying = tokio::task::spawn_blocking(move || {
         let goes_on: GoesOn = Arc::new(move || counting.fetch_add(1, Ordering::Relaxed) < u32::MAX);
-        backup::copy(&Copying { from: &from, to: &target, free: &|_| Ok(u64::MAX), goes_on: &goes_on })
+        backup::copy(&Copying {
+            from: &from,
+            to: &target,
+            free: &|_| Ok(u64::MAX),
+            goes_on: &goes_on,
+        })
     });
     let mut n_meanwhile = 0;
     while !copying.is_finished() {
@@ -99,7 +104,8 @@ fn refused(from: &Path) -> BackupError {
 #[tokio::test]
 async fn what_is_no_sound_database_of_ours_is_refused_and_nothing_is_left() {
     let fixture = fixture();
-    let texts: Vec<String> = (0..400).map(|n| format!("letters {n} {}", "abc ".repeat(99))).collect();
+    let texts: Vec<String> =
+        (0..400).map(|n| format!("letters {n} {}", "abc ".repeat(99))).collect();
     for text in texts {
         let draft = draft(&text, &[]);
         fixture.store.write(move |write| memory::store(write, &draft)).await.unwrap();
@@ -178,7 +184,8 @@ async fn a_copy_without_room_or_given_up_leaves_nothing() {
     // While the copy is checked.
     let (asked, seen) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (counting, limit) = (Arc::clone(&asked), Arc::clone(&seen));
-    let once = Arc::new(move || counting.fetch_add(1, Ordering::Relaxed) < limit.load(Ordering::Relaxed));
+    let once =
+        Arc::new(move || counting.fetch_add(1, Ordering::Relaxed) < limit.load(Ordering::Relaxed));
     let goes_on: GoesOn = once;
     seen.store(u32::MAX, Ordering::Relaxed);
     backup::copy(&Copying { from, to: &to, free: &|_| Ok(u64::MAX), goes_on: &goes_on }).unwrap();
