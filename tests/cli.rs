@@ -13,8 +13,12 @@ mod home;
 
 #[path = "cli/audit.rs"]
 mod audit;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/cloud.rs"]
 mod cloud;
+#[path = "cli/exchange.rs"]
+mod exchange;
 #[path = "cli/memories.rs"]
 mod memories;
 #[path = "cli/settings.rs"]

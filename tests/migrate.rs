@@ -21,6 +21,8 @@ mod faults;
 mod inspected;
 #[path = "migrate/moving.rs"]
 mod moving;
+#[path = "migrate/back.rs"]
+mod back;
 #[path = "migrate/real.rs"]
 mod real;
 #[path = "migrate/written.rs"]

@@ -7,6 +7,8 @@ mod support;
 
 #[path = "support/home.rs"]
 mod home;
+#[path = "story/restore.rs"]
+mod restore;
 
 use home::Home;
 use memtide::clock::SystemClock;

@@ -4,6 +4,7 @@ use crate::clock::Micros;
 use crate::migrate::job::Migrator;
 use crate::replicate::handle::ReplicatorHandle;
 use crate::service::Service;
+use crate::service::backup::Backups;
 use crate::shutdown::{Phase, Shutdown, Stopper};
 use crate::store::search::Mode;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -18,6 +19,8 @@ pub type Doors = Arc<DoorParts>;
 pub struct DoorParts {
     /// What does the work.
     pub service: Service,
+    /// What copies the database.
+    pub backups: Backups,
     /// What carries duties to the cloud.
     pub replicator: ReplicatorHandle,
     /// What moves in from the Python service.

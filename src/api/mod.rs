@@ -4,6 +4,7 @@
 //! changes only when this module does. [`PROTOCOL`] is its number; clients compare it.
 
 pub mod audit;
+pub mod backup;
 pub mod client;
 pub mod cloud;
 pub mod doors;

@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{audit, cloud, events, migrate, routes, status, transfer, verify};
+use super::{audit, backup, cloud, events, migrate, routes, status, transfer, verify};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -37,6 +37,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/migrate/verify", post(verify::verify))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
+        .route("/v1/backup", post(backup::backup))
         .route("/v1/events", get(events::events))
         .route("/v1/embedder/reload", post(routes::reload_embedder))
         .route("/v1/embedder/pause", post(routes::pause_embedder))

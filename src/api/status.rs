@@ -387,6 +387,13 @@ fn problems(
     if let Some(fault) = doors.service.storage_fault() {
         problems.push(problem(fault.code, fault.message, fault.next_step));
     }
+    if let Some(reason) = doors.backups.failure() {
+        problems.push(problem(
+            "backup_failed",
+            format!("the daily backup was not made: {reason}"),
+            "mend the cause; it is tried again every ten minutes, or now with `memtide backup`",
+        ));
+    }
     let reason = (doors.fetching)().or_else(|| model.error.clone()).unwrap_or_default();
     match model.state {
         EmbedderState::Missing => problems.push(problem(

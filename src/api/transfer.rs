@@ -6,17 +6,20 @@ use super::error::ApiError;
 use super::query::query_pairs;
 use super::wire::VersionJson;
 use crate::clock::Micros;
+use crate::model::carried::Carried;
 use crate::model::draft::{MERGED_TAGS_MAX, Text, check_tags_within};
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::stamp::Stamp;
 use crate::model::state::State as Registers;
 use crate::model::state_text;
 use crate::store::Version;
+use crate::store::edge::Edge;
 use crate::store::transfer::{self, Absorbed, Record};
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Version of the records' form.
 const FORM: u32 = 1;
@@ -42,6 +45,59 @@ pub struct RecordJson {
     /// Versions that were replaced, oldest first.
     #[serde(default)]
     pub history: Vec<VersionJson>,
+    /// What is kept beside it for the Python service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<CarriedJson>,
+    /// Connections that start from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<EdgeJson>,
+}
+
+/// Columns of the Python service that memtide keeps and doesn't use; those at their default are left out.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CarriedJson {
+    /// The partition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// The hash of the memory that it is a version of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Its number among the versions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+    /// How sure the service is of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// When a search last showed it, in seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_accessed: Option<f64>,
+    /// Any other column by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, Value>,
+}
+
+/// A connection of the Python service's graph; lists and objects stand there as texts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeJson {
+    /// The id of a memory, or a name.
+    pub target: String,
+    /// How near they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f64>,
+    /// Why they are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<String>,
+    /// What one is to the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relation: Option<String>,
+    /// Whatever else is said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+    /// Seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<f64>,
 }
 
 /// Answer of `GET /v1/export`.
@@ -119,7 +175,38 @@ impl From<Record> for RecordJson {
             content: record.content,
             state: serde_json::from_str(&state_text::write(&record.state)).unwrap_or_default(),
             history: record.versions.into_iter().map(VersionJson::from).collect(),
+            carried: record.carried.map(CarriedJson::from),
+            edges: record.edges.into_iter().map(EdgeJson::from).collect(),
         }
+    }
+}
+
+impl From<Carried> for CarriedJson {
+    fn from(carried: Carried) -> Self {
+        let Carried { store, parent, version, confidence, last_accessed, extra } = carried;
+        Self { store, parent, version, confidence, last_accessed, extra }
+    }
+}
+
+impl From<CarriedJson> for Carried {
+    fn from(carried: CarriedJson) -> Self {
+        let CarriedJson { store, parent, version, confidence, last_accessed, extra } = carried;
+        Self { store, parent, version, confidence, last_accessed, extra }
+    }
+}
+
+impl From<Edge> for EdgeJson {
+    fn from(edge: Edge) -> Self {
+        let Edge { origin: _, target, similarity, kinds, relation, metadata, created_at } = edge;
+        Self { target, similarity, kinds, relation, metadata, created_at }
+    }
+}
+
+impl EdgeJson {
+    fn from_memory(self, origin: &MemoryId) -> Edge {
+        let Self { target, similarity, kinds, relation, metadata, created_at } = self;
+        let origin = origin.to_string();
+        Edge { origin, target, similarity, kinds, relation, metadata, created_at }
     }
 }
 
@@ -169,7 +256,12 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
             content: version.content.clone(),
         });
     }
-    Ok(Record { id, state, content: record.content, versions })
+    if record.edges.iter().any(|edge| edge.target.is_empty()) {
+        return Err(bad("has a connection to nothing"));
+    }
+    let carried = record.carried.map(Carried::from).filter(|carried| !carried.is_empty());
+    let edges = record.edges.into_iter().map(|edge| edge.from_memory(&id)).collect();
+    Ok(Record { id, state, content: record.content, versions, carried, edges })
 }
 
 /// What the rest of the store relies on and a damaged file may break.

@@ -62,9 +62,11 @@ pub enum Command {
     /// Bring back a deleted memory, or an earlier version of one
     Restore(Restore),
     /// Write all memories, deleted ones and history included, as JSON lines
-    Export(Export),
-    /// Read what `export` wrote
-    Import(Import),
+    Export(super::export::args::Export),
+    /// Take in what `export` wrote, or what other programs keep
+    Import(super::import::args::Import),
+    /// Copy the whole database into a file, list such files, and put one back
+    Backup(super::backup::args::Backup),
     /// The copy in your Cloudflare account
     #[command(subcommand)]
     Cloud(Cloud),
@@ -299,23 +301,6 @@ pub struct Restore {
     /// Which version, as `history` numbers them
     #[arg(long, value_name = "N")]
     pub version: Option<i64>,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `export`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Export {
-    /// The file; standard output if not given
-    pub file: Option<PathBuf>,
-}
-
-/// `import`.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Import {
-    /// The file; `-` reads standard input
-    pub file: PathBuf,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

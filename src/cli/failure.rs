@@ -2,9 +2,9 @@
 
 use crate::api::client::ClientError;
 use crate::api::client::launch::LaunchError;
+use crate::daemon::database::DatabaseError;
 use crate::daemon::lock::LockError;
 use crate::embed::pull::PullError;
-use crate::store::error::StoreError;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,7 +102,7 @@ impl From<LaunchError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         let failure = Self::new(format!("{error:#}"));
-        if let Some(error) = error.downcast_ref::<StoreError>() {
+        if let Some(error) = error.downcast_ref::<DatabaseError>() {
             return failure.with_hint(error.hint());
         }
         match error.downcast_ref::<LockError>() {

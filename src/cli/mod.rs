@@ -4,6 +4,7 @@
 pub mod args;
 
 mod about;
+mod backup;
 mod bench;
 mod cloud;
 mod config;
@@ -85,6 +86,7 @@ fn run(session: &Session, command: Command) -> Result<ExitCode, Failure> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Export(args) => export::run(session, &args),
         Command::Import(args) => import::run(session, &args),
+        Command::Backup(args) => backup::run(session, &args),
         Command::Cloud(command) => cloud::run(session, command),
         Command::Outbox(command) => outbox::run(session, command),
         Command::Migrate(command) => migrate::run(session, command),

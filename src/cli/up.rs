@@ -5,7 +5,9 @@ use super::session::Session;
 use super::{args, model, output, status};
 use crate::api::client::Client;
 use crate::api::status::StatusJson;
+use crate::daemon::lock::{Lock, LockError};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -105,24 +107,55 @@ async fn settled_status(client: &Client, is_new: bool) -> Result<StatusJson, Fai
 }
 
 pub(super) fn down(session: &Session) -> Result<ExitCode, Failure> {
-    let launch = session.launch("user")?;
-    let Some(socket) = launch.running() else {
+    let Some(socket) = session.launch("user")?.running() else {
         output::note("no daemon runs");
         return Ok(ExitCode::SUCCESS);
     };
-    let client = Client::new(socket, "cli", STOP_WAIT);
-    session.block_on(async {
-        let _stopping: Value = client.post("/v1/daemon/stop", &json!({})).await?;
-        let looks = STOP_WAIT.as_millis() / LOOK_EVERY.as_millis();
-        for _ in 0..looks {
-            if crate::daemon::lock::Lock::take(&session.paths.lock_file).is_ok() {
-                output::note("memtide is down");
-                return Ok(ExitCode::SUCCESS);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+    ask_to_stop(session, socket)?;
+    for _ in 0..stop_looks() {
+        if Lock::take(&session.paths.lock_file).is_ok() {
+            output::note("memtide is down");
+            return Ok(ExitCode::SUCCESS);
         }
-        Err(Failure::new("the daemon is still there; see its log"))
-    })
+        session.pause(LOOK_EVERY);
+    }
+    Err(still_there())
+}
+
+/// Takes the daemon's lock, so that none starts while it is held. Tells whether one had to be stopped.
+pub(super) fn stop_and_hold(session: &Session) -> Result<(Lock, bool), Failure> {
+    let launch = session.launch("user")?;
+    let mut was_running = false;
+    for _ in 0..stop_looks() {
+        match Lock::take(&session.paths.lock_file) {
+            Ok(lock) => return Ok((lock, was_running)),
+            Err(LockError::Held(_)) => {}
+            Err(error) => return Err(Failure::new(error)),
+        }
+        // A client may have started another one meanwhile.
+        if let Some(socket) = launch.running() {
+            was_running = true;
+            if let Err(error) = ask_to_stop(session, socket) {
+                tracing::debug!(error = %error.message, "it is on its way down");
+            }
+        }
+        session.pause(LOOK_EVERY);
+    }
+    Err(still_there())
+}
+
+fn ask_to_stop(session: &Session, socket: PathBuf) -> Result<(), Failure> {
+    let client = Client::new(socket, "cli", STOP_WAIT);
+    let _stopping: Value = session.block_on(client.post("/v1/daemon/stop", &json!({})))?;
+    Ok(())
+}
+
+fn stop_looks() -> u128 {
+    STOP_WAIT.as_millis() / LOOK_EVERY.as_millis()
+}
+
+fn still_there() -> Failure {
+    Failure::new("the daemon is still there; see its log")
 }
 
 #[cfg(test)]

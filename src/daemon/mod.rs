@@ -8,6 +8,7 @@
 //!
 //! A second signal skips to step 3. None of it waits for the network.
 
+pub mod database;
 pub mod lock;
 pub mod run;
 

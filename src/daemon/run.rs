@@ -2,7 +2,7 @@
 
 use super::fetch::{self, FetchNote};
 use super::lock::{Lock, LockError};
-use super::{resident, socket};
+use super::{database, resident, socket};
 use crate::api::PROTOCOL;
 use crate::api::client::lockfile::LockInfo;
 use crate::api::doors::DoorParts;
@@ -18,22 +18,19 @@ use crate::replicate::handle::ReplicatorHandle;
 use crate::replicate::progress::SyncState;
 use crate::replicate::replicator::{Listener, Replicator};
 use crate::replicate::session::{self, Connect};
+use crate::service::backup::Backups;
 use crate::service::event::{Change, Event};
 use crate::service::{Service, pump, retention};
 use crate::shutdown::{self, Phase, Shutdown, Stopper};
 use crate::store::error::StoreError;
 use crate::store::pull::Became;
-use crate::store::{Store, StoreOptions, stats};
+use crate::store::{Store, stats};
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Readers of the store.
-const N_READERS: usize = 3;
 /// Texts that are checked in one look, so that no reader is kept from others for long.
 const CHECKED_TEXTS: usize = 500;
 /// Time the background tasks have to end.
@@ -84,7 +81,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let signals = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     paths.prepare()?;
     let mut lock = Lock::take(&paths.lock_file)?;
-    let store = open_store(&paths.database, &settings, seed, Arc::clone(&clock))?;
+    let store = database::open(&paths, &settings, seed, Arc::clone(&clock))?;
     let service =
         Service::new(store.clone(), embedder()?, Arc::clone(&clock), settings.limits.text_bytes);
     let (stopper, shutdown) = shutdown::channel();
@@ -95,10 +92,17 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
             .heard_by(News(service.clone()))
             .keeping_bodies_for(settings.history.keep_for);
     let migrator = Migrator::new(service.clone(), shutdown.clone());
+    let backups = Backups::new(
+        paths.database.clone(),
+        paths.backup_dir.clone(),
+        Arc::clone(&clock),
+        shutdown.clone(),
+    );
     let note = FetchNote::default();
     let fetching = note.clone();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
+        backups: backups.clone(),
         replicator: replicator.handle(),
         migrator: migrator.clone(),
         fetching: Box::new(move || fetching.get()),
@@ -121,6 +125,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     tasks.spawn(replicator.run(shutdown.clone()));
     tasks.spawn(migrator.run());
     tasks.spawn(check_file(service.clone()));
+    tasks.spawn(backups.run(shutdown.clone()));
     if let Some(keep_for) = settings.history.keep_for {
         let (store, clock) = (store.clone(), Arc::clone(&clock));
         tasks.spawn(retention::run(store, clock, keep_for, shutdown.clone()));
@@ -159,44 +164,6 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     tracing::info!("stopped");
     anyhow::ensure!(is_healthy, "a thread of the store had died; see the log");
     Ok(())
-}
-
-/// Opens the store in a file that only its owner can read.
-fn open_store(
-    path: &Path,
-    settings: &Settings,
-    seed: u64,
-    clock: SharedClock,
-) -> Result<Store, StoreError> {
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| StoreError::Io(format!("{}: {error}", path.display())))?;
-    let options = StoreOptions {
-        path: path.to_owned(),
-        machine: machine(),
-        seed,
-        n_readers: N_READERS,
-        vfs: None,
-        keep_versions: settings
-            .history
-            .keep_versions
-            .and_then(|n| u32::try_from(n).ok())
-            .unwrap_or(u32::MAX),
-    };
-    Store::open(&options, clock)
-}
-
-/// What identifies this machine; empty where the system doesn't tell, so that no clone is noticed.
-fn machine() -> String {
-    ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .map(|id| id.trim().to_owned())
-        .unwrap_or_default()
 }
 
 /// Passes on what the replicator changes here.

@@ -7,6 +7,7 @@
 
 pub mod ask;
 pub mod backlog;
+pub mod backup;
 pub mod event;
 pub mod health;
 pub mod pump;

@@ -33,7 +33,8 @@ pub(super) fn put(write: &Write<'_>, key: i64, carried: &Carried) -> Result<bool
     Ok(true)
 }
 
-fn by_key(conn: &Connection, key: i64) -> Result<Option<Carried>, StoreError> {
+/// What is carried with the memory of this key.
+pub(super) fn by_key(conn: &Connection, key: i64) -> Result<Option<Carried>, StoreError> {
     let text: Option<String> = conn
         .prepare_cached("SELECT value FROM carried WHERE memory = ?1")?
         .query_row([key], |row| row.get(0))

@@ -4,6 +4,7 @@ use super::error::StoreError;
 use crate::mutant::{self, Mutant};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use rusqlite_migration::{M, Migrations};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Once;
 
@@ -105,6 +106,53 @@ pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, 
     Ok(conn)
 }
 
+/// Opens a database that may be anybody's, for reading only. One that nobody writes is read without a
+/// trace beside it.
+///
+/// # Errors
+/// The file can't be opened.
+pub(super) fn open_apart(path: &Path, is_still: bool) -> Result<Connection, StoreError> {
+    register_sqlite_vec();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let query = if is_still { "?immutable=1" } else { "" };
+    let conn = Connection::open_with_flags(format!("{}{query}", uri(path)), flags)?;
+    conn.execute_batch(
+        "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;
+         PRAGMA busy_timeout = 5000;",
+    )?;
+    Ok(conn)
+}
+
+/// Opens a copy that nobody uses yet, for writing.
+///
+/// # Errors
+/// The file can't be opened.
+pub(super) fn open_copy(path: &Path) -> Result<Connection, StoreError> {
+    register_sqlite_vec();
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.execute_batch(
+        "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON; PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;",
+    )?;
+    Ok(conn)
+}
+
+/// The name of a file as SQLite takes it with parameters.
+fn uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
 fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> rusqlite::Result<Connection> {
     let conn = match vfs {
         Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs)?,
@@ -115,7 +163,11 @@ fn open(path: &Path, flags: OpenFlags, vfs: Option<&str>) -> rusqlite::Result<Co
     Ok(conn)
 }
 
-fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
+/// Refuses a file that no memtide wrote, or a newer one.
+///
+/// # Errors
+/// It is one of these, or can't be read.
+pub(super) fn refuse_unknown(conn: &Connection, path: &Path) -> Result<(), StoreError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let known = known_version();
     let application = application_id(conn)?;

@@ -3,6 +3,7 @@
 
 use super::error::StoreError;
 use super::reader::Read;
+use super::source;
 use super::writer::Write;
 use rusqlite::params;
 
@@ -124,4 +125,48 @@ pub fn page(read: &Read<'_>, after: (&str, &str), limit: usize) -> Result<Vec<Ed
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// All connections that start from a memory, of all sources, each once.
+///
+/// # Errors
+/// The database refused.
+pub(super) fn of(read: &Read<'_>, origin: &str) -> Result<Vec<Edge>, StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "SELECT origin, target, similarity, kinds, relation, metadata, max(created_at) FROM edge
+         WHERE origin = ?1 GROUP BY target ORDER BY target",
+    )?;
+    let rows = statement.query_map([origin], |row| {
+        Ok(Edge {
+            origin: row.get(0)?,
+            target: row.get(1)?,
+            similarity: row.get(2)?,
+            kinds: row.get(3)?,
+            relation: row.get(4)?,
+            metadata: row.get(5)?,
+            created_at: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Keeps connections that came with an export, where none is known between the two. Returns whether there
+/// was such a one.
+///
+/// # Errors
+/// The database refused.
+pub(super) fn put_missing(write: &mut Write<'_>, edges: &[Edge]) -> Result<bool, StoreError> {
+    let mut is_changed = false;
+    for edge in edges {
+        let is_known = write
+            .conn
+            .prepare_cached("SELECT 1 FROM edge WHERE origin = ?1 AND target = ?2")?
+            .exists((&edge.origin, &edge.target))?;
+        if !is_known {
+            let exports = source::of_exports(write)?;
+            put(write, exports, 0, std::slice::from_ref(edge))?;
+            is_changed = true;
+        }
+    }
+    Ok(is_changed)
 }

@@ -15,6 +15,7 @@
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 
+pub mod backup;
 pub mod carried;
 pub mod digest;
 pub mod edge;
@@ -27,6 +28,7 @@ pub mod outbox;
 pub mod pull;
 pub mod reconcile;
 pub mod repair;
+pub mod replace;
 pub mod retention;
 pub mod search;
 pub mod source;

@@ -101,7 +101,11 @@ fn one(
 /// The database refused.
 pub fn current(read: &Read<'_>) -> Result<Option<Source>, StoreError> {
     // The bound value is the number of rows wanted.
-    one(read.conn, "ORDER BY is_followed DESC, began_at DESC, key DESC LIMIT ?1", &1)
+    one(
+        read.conn,
+        "WHERE path <> '' ORDER BY is_followed DESC, began_at DESC, key DESC LIMIT ?1",
+        &1,
+    )
 }
 
 /// The source at `path`.
@@ -118,6 +122,19 @@ pub fn at(read: &Read<'_>, path: &str) -> Result<Option<Source>, StoreError> {
 /// The database refused.
 pub fn at_path(write: &Write<'_>, path: &str) -> Result<Option<Source>, StoreError> {
     one(write.conn, "WHERE path = ?1", &path)
+}
+
+/// The key of what stands for all exports that were imported: no file of the service, and never current.
+///
+/// # Errors
+/// The database refused.
+pub(super) fn of_exports(write: &mut Write<'_>) -> Result<i64, StoreError> {
+    write.conn.execute(
+        "INSERT OR IGNORE INTO source(path, state, is_followed, cursor, imported, total, began_at, changed_at)
+         VALUES ('', 'finished', 0, 0, 0, 0, 0, 0)",
+        [],
+    )?;
+    Ok(write.conn.query_row("SELECT key FROM source WHERE path = ''", [], |row| row.get(0))?)
 }
 
 /// Begins, or goes on with, an import from `path`, whose rows are `total`.

@@ -88,7 +88,19 @@ pub fn altered_texts(
 /// # Errors
 /// The file can't be read at all.
 pub fn quick_check(read: &Read<'_>) -> Result<Vec<String>, StoreError> {
-    let mut statement = read.conn.prepare("PRAGMA quick_check(10)")?;
+    faults(read, "PRAGMA quick_check(10)")
+}
+
+/// The same, the contents of the indexes included.
+///
+/// # Errors
+/// The file can't be read at all.
+pub fn full_check(read: &Read<'_>) -> Result<Vec<String>, StoreError> {
+    faults(read, "PRAGMA integrity_check(10)")
+}
+
+fn faults(read: &Read<'_>, check: &str) -> Result<Vec<String>, StoreError> {
+    let mut statement = read.conn.prepare(check)?;
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
     let lines: Vec<String> = rows.collect::<rusqlite::Result<_>>()?;
     Ok(lines.into_iter().filter(|line| line != "ok").collect())

@@ -3,12 +3,15 @@
 //! Taking in merges: whatever is newer by its stamp wins, whatever is the same changes nothing, so taking
 //! in twice, or in another order, ends the same. A text that loses is kept in the history.
 
+use super::carried;
 use super::column::parse_id;
+use super::edge::{self, Edge};
 use super::error::StoreError;
 use super::history::{self, Version};
 use super::reader::Read;
 use super::row::{Cause, Row, save};
 use super::writer::Write;
+use crate::model::carried::Carried;
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::state::State;
 use crate::model::state_text;
@@ -24,6 +27,10 @@ pub struct Record {
     pub content: Option<String>,
     /// The versions that were replaced, oldest first.
     pub versions: Vec<Version>,
+    /// What is kept beside it for another product, if anything.
+    pub carried: Option<Carried>,
+    /// Connections that start from it.
+    pub edges: Vec<Edge>,
 }
 
 /// What taking in a record did.
@@ -58,12 +65,15 @@ pub fn page(
         let key: i64 = row.get(0)?;
         let state = state_text::read(&row.get::<_, String>(2)?)?;
         let content: Option<String> = row.get(3)?;
+        let id: String = row.get(1)?;
         let record = Record {
-            id: parse_id(&row.get::<_, String>(1)?)?,
+            id: parse_id(&id)?,
             // A deletion may name a text that was never here; the one that was stands in the history.
             content: content.filter(|text| BodyHash::of(text) == state.text.value),
             state,
             versions: history::all(read, key)?,
+            carried: carried::by_key(read.conn, key)?.filter(|carried| !carried.is_empty()),
+            edges: edge::of(read, &id)?,
         };
         size += record.content.as_ref().map_or(0, String::len)
             + record.versions.iter().map(|version| version.content.len()).sum::<usize>();
@@ -90,6 +100,7 @@ pub fn absorb(write: &mut Write<'_>, record: &Record) -> Result<Absorbed, StoreE
         for version in &record.versions {
             history::insert(write, key, version)?;
         }
+        put_beside(write, key, record, true)?;
         return Ok(Absorbed::New);
     };
     let mut merged = before.state.clone();
@@ -102,7 +113,8 @@ pub fn absorb(write: &mut Write<'_>, record: &Record) -> Result<Absorbed, StoreE
         history::insert_missing(write, before.key, version)?;
     }
     if merged == before.state {
-        return Ok(Absorbed::Unchanged);
+        let is_changed = put_beside(write, before.key, record, false)?;
+        return Ok(if is_changed { Absorbed::Merged } else { Absorbed::Unchanged });
     }
     let own = before.content.as_deref();
     let content = if merged.text.value == before.state.text.value {
@@ -111,7 +123,24 @@ pub fn absorb(write: &mut Write<'_>, record: &Record) -> Result<Absorbed, StoreE
         record.content.as_deref()
     };
     save(write, &record.id, Some(&before), &merged, content, Cause::Import, "import")?;
+    put_beside(write, before.key, record, true)?;
     Ok(Absorbed::Merged)
+}
+
+/// Keeps what comes beside the registers. It has no stamps: what is here stays, unless the record is newer.
+fn put_beside(
+    write: &mut Write<'_>,
+    key: i64,
+    record: &Record,
+    is_newer: bool,
+) -> Result<bool, StoreError> {
+    let mut is_changed = edge::put_missing(write, &record.edges)?;
+    if let Some(carried) = &record.carried
+        && (is_newer || carried::by_key(write.conn, key)?.is_none())
+    {
+        is_changed |= carried::put(write, key, carried)?;
+    }
+    Ok(is_changed)
 }
 
 fn key_of(write: &Write<'_>, id: &MemoryId) -> Result<i64, StoreError> {

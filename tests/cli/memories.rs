@@ -166,13 +166,16 @@ fn an_export_comes_back_as_it_was() {
     done(&home, &["export", file.to_str().unwrap()]);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), exported);
     let (_, err) = done(&home, &["import", file.to_str().unwrap()]);
-    assert_eq!(err, "0 new, 0 merged, 2 unchanged\n");
+    assert_eq!(err, "read as memtide: 0 new, 0 merged, 2 unchanged\n");
     daemon.stop();
 
     let other = Home::new();
     let _daemon = other.daemon();
     let said = other.run_with(&["import", "-"], exported.as_bytes());
-    assert_eq!((said.code, said.err.as_str()), (Some(0), "2 new, 0 merged, 0 unchanged\n"));
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (Some(0), "read as memtide: 2 new, 0 merged, 0 unchanged\n")
+    );
     assert_eq!(done(&other, &["export"]).0, exported);
     let (out, _) = done(&other, &["history", &two]);
     assert!(out.ends_with("  delete   a text that is deleted\n"), "{out}");

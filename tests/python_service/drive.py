@@ -15,6 +15,8 @@ Requests:
       rows of the local database, through the package's own connection, committed.
   {"op": "dump"}
       every row of its memories with its columns, and every vector by row, in hexadecimal digits.
+  {"op": "import_file", "path": P}, {"op": "export_file", "path": P}
+      the package's own importer and exporter of JSON, on the local database.
   {"op": "close"}
 
 An answer is {"ok": VALUE} or {"error": TRACEBACK}.
@@ -28,6 +30,7 @@ import json
 import logging
 import math
 import os
+import pathlib
 import sys
 import traceback
 
@@ -149,6 +152,16 @@ class Service:
         found = conn.execute("SELECT rowid, content_embedding FROM memory_embeddings")
         vectors = {str(rowid): bytes(vector).hex() for rowid, vector in found}
         return {"memories": memories, "vectors": vectors}
+
+    async def import_file(self, path):
+        from mcp_memory_service.sync.importer import MemoryImporter
+
+        return await MemoryImporter(self.local).import_from_json([pathlib.Path(path)])
+
+    async def export_file(self, path):
+        from mcp_memory_service.sync.exporter import MemoryExporter
+
+        return await MemoryExporter(self.local).export_to_json(pathlib.Path(path))
 
     async def close(self):
         for one in (self.graph, self.local, self.cloud):
