@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Entries in one page.
-pub const PAGE_MAX: usize = 500;
+pub const PAGE_MAX: usize = 1000;
 /// Memories in one request by ids.
 pub const FETCH_MAX: usize = 100;
 /// Bytes of states, metadata or texts in one answer.
@@ -21,7 +21,7 @@ pub const ANSWER_MAX_BYTES: usize = 4_000_000;
 
 /// The columns of an entry; a common table `found` brings the memories in order. Of tags so many come, and
 /// so much of each, as show that they are too many or too long: one value of D1's could not hold them all.
-const COLUMNS: &str = "SELECT COALESCE(CAST(substr(CAST(q.id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(q.seq AS TEXT) AS seq, q.nonce, q.age, q.fits, CASE WHEN q.fits THEN q.state END AS state, q.mid IS NOT NULL AS present, q.created_at, q.updated_at, q.deleted_at, q.content_bytes, CASE WHEN q.fits THEN q.r2_key END AS r2_key, CASE WHEN q.fits THEN q.kind END AS kind, CASE WHEN q.fits THEN q.metadata END AS metadata, CASE WHEN q.fits AND q.mid IS NOT NULL THEN (SELECT json_group_array(COALESCE(CAST(substr(few.name, 1, 480) AS TEXT), '')) FROM (SELECT CAST(t.name AS BLOB) AS name FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = q.mid LIMIT 300) few) END AS tags FROM (SELECT b.*, b.total <= CAST(?2 AS INTEGER) OR b.total = b.bytes AS fits FROM (SELECT a.*, sum(a.bytes) OVER (ORDER BY a.at ROWS UNBOUNDED PRECEDING) AS total FROM (SELECT f.at, f.id, f.seq, h.n AS nonce, f.age, e.state, m.id AS mid, m.created_at, m.updated_at, m.deleted_at, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.memory_type AS kind, m.metadata_json AS metadata, COALESCE(length(CAST(e.state AS BLOB)), 0) + COALESCE(length(CAST(m.metadata_json AS BLOB)), 0) + COALESCE(length(CAST(m.memory_type AS BLOB)), 0) + COALESCE(length(CAST(m.r2_key AS BLOB)), 0) + 600 AS bytes FROM found f LEFT JOIN mt_heads h ON h.seq = f.seq LEFT JOIN mt_entry e ON e.id = f.id LEFT JOIN memories m ON m.content_hash = f.id) a) b) q ORDER BY q.at";
+const COLUMNS: &str = "SELECT COALESCE(CAST(substr(CAST(q.id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(q.seq AS TEXT) AS seq, q.nonce, q.age, q.fits, CASE WHEN q.fits THEN q.state END AS state, q.mid IS NOT NULL AS present, q.created_at, q.updated_at, q.deleted_at, q.content_bytes, CASE WHEN q.fits THEN q.r2_key END AS r2_key, CASE WHEN q.fits THEN q.kind END AS kind, CASE WHEN q.fits THEN q.metadata END AS metadata, CASE WHEN q.fits AND q.mid IS NOT NULL THEN (SELECT json_group_array(COALESCE(CAST(substr(few.name, 1, 480) AS TEXT), '')) FROM (SELECT CAST(t.name AS BLOB) AS name FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = q.mid LIMIT 300) few) END AS tags, CASE WHEN q.fits THEN q.listed END AS listed, q.own_vector FROM (SELECT b.*, b.total <= CAST(?2 AS INTEGER) OR b.total = b.bytes AS fits FROM (SELECT a.*, sum(a.bytes) OVER (ORDER BY a.at ROWS UNBOUNDED PRECEDING) AS total FROM (SELECT f.at, f.id, f.seq, h.n AS nonce, f.age, e.state, m.id AS mid, m.created_at, m.updated_at, m.deleted_at, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.memory_type AS kind, m.metadata_json AS metadata, CAST(m.tags AS TEXT) AS listed, m.vector_id IS m.content_hash AS own_vector, COALESCE(length(CAST(m.tags AS BLOB)), 0) + COALESCE(length(CAST(e.state AS BLOB)), 0) + COALESCE(length(CAST(m.metadata_json AS BLOB)), 0) + COALESCE(length(CAST(m.memory_type AS BLOB)), 0) + COALESCE(length(CAST(m.r2_key AS BLOB)), 0) + 600 AS bytes FROM found f LEFT JOIN mt_heads h ON h.seq = f.seq LEFT JOIN mt_entry e ON e.id = f.id LEFT JOIN memories m ON m.content_hash = f.id) a) b) q ORDER BY q.at";
 const PAGE: &str = "WITH found AS MATERIALIZED (SELECT seq AS at, id, seq, unixepoch() - at AS age FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT CAST(?3 AS INTEGER)) ";
 const BY_IDS: &str = "WITH found AS MATERIALIZED (SELECT k.key AS at, k.value AS id, f.seq, unixepoch() - f.at AS age FROM json_each(?1) k LEFT JOIN mt_feed f ON f.id = k.value) ";
 const NEWEST: &str = "SELECT CAST(COALESCE(max(seq), 0) AS TEXT) AS seq, (SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ('mt_t1', 'mt_t2', 'mt_t3', 'mt_t4', 'mt_t5')) AS triggers FROM mt_feed";
@@ -68,6 +68,11 @@ pub struct FeedRow {
     pub r2_key: Option<String>,
     /// Bytes of what stands in place of the text.
     pub content_bytes: u64,
+    /// The tags as the row lists them once more, for searches by part of a text. Old rows have none there,
+    /// and the Python service leaves the list behind when it changes tags.
+    pub listed_tags: Option<String>,
+    /// Whether it names the vector that carries its id; no other one is kept up.
+    pub names_own_vector: bool,
     /// The name of a column whose value is of a wrong type.
     pub odd: Option<&'static str>,
 }
@@ -222,6 +227,8 @@ fn read_row(row: Row<'_>) -> FeedRow {
         tags: tags.unwrap_or_default(),
         r2_key,
         content_bytes: row.integer("content_bytes").and_then(|n| n.try_into().ok()).unwrap_or(0),
+        listed_tags: row.text("listed").map(str::to_owned),
+        names_own_vector: row.integer("own_vector") == Some(1),
         odd,
     }
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// Version of the side tables.
 pub const VERSION: u32 = 1;
 /// Memories that one request of the first fill puts into the feed.
-pub const FILL_PAGE: u32 = 1000;
+pub const FILL_PAGE: u32 = 10_000;
 /// Marks of the newest positions that are kept.
 pub const HEADS_KEPT: u32 = 10_000;
 

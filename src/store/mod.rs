@@ -26,6 +26,7 @@ pub mod repair;
 pub mod retention;
 pub mod search;
 pub mod stats;
+pub mod survey;
 pub mod transfer;
 pub mod unconfirmed;
 pub mod vector;
