@@ -30,6 +30,9 @@ const TRIGGERS: i64 = 5;
 const NEXT_KEY: &str = "SELECT COALESCE(CAST(substr(CAST(id AS BLOB), 1, 80) AS TEXT), '') AS id, CAST(seq AS TEXT) AS seq FROM mt_feed WHERE seq > CAST(?1 AS INTEGER) ORDER BY seq LIMIT 1";
 const TEXTS: &str = "SELECT q.id, CASE WHEN q.total <= CAST(?2 AS INTEGER) OR q.total = q.bytes THEN q.content END AS content, q.total > CAST(?2 AS INTEGER) AND q.total <> q.bytes AS cut FROM (SELECT k.key AS at, m.content_hash AS id, m.content, length(CAST(m.content AS BLOB)) AS bytes, sum(length(CAST(m.content AS BLOB))) OVER (ORDER BY k.key ROWS UNBOUNDED PRECEDING) AS total FROM json_each(?1) k CROSS JOIN memories m ON m.content_hash = k.value) q ORDER BY q.at";
 
+/// Bytes of a row's metadata that are read where many rows are looked at; more equals nothing.
+const METADATA_READ_BYTES: usize = 16_384;
+
 /// What the database holds for one memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedEntry {
@@ -231,6 +234,56 @@ fn read_row(row: Row<'_>) -> FeedRow {
         names_own_vector: row.integer("own_vector") == Some(1),
         odd,
     }
+}
+
+/// A row of the Python service as it stands in a database that need not have memtide's tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BareRow {
+    /// What names it, as it stands there.
+    pub key: String,
+    /// The row.
+    pub row: FeedRow,
+    /// Bytes of the text, as the service has noted them.
+    pub text_bytes: u64,
+}
+
+/// Reads the rows after the row id `after`, at most [`PAGE_MAX`] of them, and tells after which the next page
+/// begins; `None` at the end. `columns` are those that the table has: old ones lack some.
+///
+/// # Errors
+/// The request failed.
+pub async fn bare_rows(
+    d1: &D1,
+    after: i64,
+    columns: &BTreeSet<String>,
+) -> Result<(Vec<BareRow>, Option<i64>), RemoteError> {
+    let column = |name: &str| {
+        if columns.contains(name) { format!("m.{name}") } else { "NULL".to_owned() }
+    };
+    let sql = format!(
+        "SELECT CAST(m.id AS TEXT) AS at, COALESCE(CAST(substr(CAST(m.content_hash AS BLOB), 1, 80) AS TEXT), '') AS id, m.created_at, m.updated_at, {} AS deleted_at, m.memory_type AS kind, CASE WHEN length(CAST(m.metadata_json AS BLOB)) > {METADATA_READ_BYTES} THEN 0 ELSE m.metadata_json END AS metadata, m.r2_key, length(CAST(m.content AS BLOB)) AS content_bytes, m.content_size, NULL AS listed, m.vector_id IS m.content_hash AS own_vector, (SELECT json_group_array(COALESCE(CAST(substr(few.name, 1, 480) AS TEXT), '')) FROM (SELECT CAST(t.name AS BLOB) AS name FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = m.id LIMIT 300) few) AS tags FROM memories m WHERE m.id > CAST(?1 AS INTEGER) ORDER BY m.id LIMIT CAST(?2 AS INTEGER)",
+        column("deleted_at")
+    );
+    let params = vec![Some(after.to_string()), Some(PAGE_MAX.to_string())];
+    let result = d1.run(Statement::new(sql, params)).await?;
+    let missing = || RemoteError::unreadable(Product::D1, "a row");
+    let (mut rows, mut last) = (Vec::new(), None);
+    for row in result.rows() {
+        last = Some(row.integer("at").ok_or_else(missing)?);
+        let found = read_row(row);
+        let noted = row.integer("content_size").and_then(|n| u64::try_from(n).ok());
+        let text_bytes = match (&found.r2_key, noted) {
+            (Some(_), Some(noted)) => noted,
+            _ => found.content_bytes,
+        };
+        rows.push(BareRow {
+            key: row.text("id").unwrap_or_default().to_owned(),
+            row: found,
+            text_bytes,
+        });
+    }
+    let is_full = rows.len() >= PAGE_MAX;
+    Ok((rows, last.filter(|_| is_full)))
 }
 
 /// The texts of some rows.

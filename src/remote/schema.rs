@@ -145,6 +145,11 @@ impl Existing {
         self.names.contains("mt_meta")
     }
 
+    /// The columns of the Python service's table.
+    pub fn columns(&self) -> &BTreeSet<String> {
+        &self.columns
+    }
+
     /// Names of what is missing, triggers included.
     pub fn missing(&self) -> Vec<&'static str> {
         let all = TABLES.iter().chain(TRIGGERS).map(|(name, _)| *name);
