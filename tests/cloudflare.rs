@@ -115,6 +115,7 @@ fn row(text: &str, expected_seq: i64) -> PushRow {
         id: MemoryId::of(text),
         expected_seq,
         alive: true,
+        is_row_right: false,
         content: text.to_owned(),
         memory_type: "note".to_owned(),
         tags: ["one", "two", "three"].map(str::to_owned).to_vec(),

@@ -8,6 +8,13 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+#[path = "support/npm.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod npm;
+#[path = "support/python_service.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod python_service;
+
 #[path = "replication/announcements.rs"]
 mod announcements;
 #[path = "replication/budgets.rs"]
@@ -30,6 +37,10 @@ mod promises;
 mod retention;
 #[path = "replication/rivals.rs"]
 mod rivals;
+#[path = "replication/service.rs"]
+mod service;
+#[path = "replication/takeover/mod.rs"]
+mod takeover;
 #[path = "replication/uploads.rs"]
 mod uploads;
 #[path = "replication/verify.rs"]

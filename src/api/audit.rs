@@ -194,7 +194,7 @@ pub struct LocalJson {
     pub id: String,
     /// Of its state.
     pub digest: u64,
-    /// Of the type and the tags that a row shows.
+    /// Of all that a row shows.
     pub shown: u64,
     /// Whether it is alive.
     pub alive: bool,
@@ -242,7 +242,7 @@ pub(super) async fn local(
     let memories = page.into_iter().map(|entry| LocalJson {
         id: entry.id.to_string(),
         digest: entry.digest,
-        shown: entry.shown,
+        shown: entry.row,
         alive: entry.is_alive,
     });
     Ok(Json(LocalAnswer { facts: facts.map(FactsJson::from), memories: memories.collect(), next }))

@@ -3,6 +3,7 @@
 //! states.
 
 use super::id::MemoryId;
+use super::shown::VOLATILE;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +62,35 @@ pub fn shown_digest<'a>(kind: &str, tags: impl IntoIterator<Item = &'a str>) -> 
         // No text in a database holds this byte.
         hash.update([0xff]);
         hash.update(tag.as_bytes());
+    }
+    hash.finalize().iter().take(6).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+}
+
+/// A 48-bit digest of all that a row shows of a living memory: the type, the tags, the metadata without what
+/// searches count, the successor, and how long the text is.
+pub fn row_digest(
+    kind: &str,
+    tags: &BTreeSet<&str>,
+    metadata: &BTreeMap<&str, &str>,
+    superseded_by: Option<&MemoryId>,
+    bytes: u64,
+) -> u64 {
+    let mut parts: Vec<String> = Vec::new();
+    let hides =
+        |key: &str| VOLATILE.contains(&key) || (superseded_by.is_some() && key == "superseded_by");
+    for (key, value) in metadata.iter().filter(|(key, _)| !hides(key)) {
+        // As compact JSON, whatever the form in which it was written.
+        let value = serde_json::from_str::<serde_json::Value>(value)
+            .map_or_else(|_| (*value).to_owned(), |value| value.to_string());
+        parts.push(format!("{key}\u{0}{value}"));
+    }
+    parts.push(superseded_by.map(ToString::to_string).unwrap_or_default());
+    parts.push(bytes.to_string());
+    let mut hash = Sha256::new();
+    hash.update(shown_digest(kind, tags.iter().copied()).to_be_bytes());
+    for part in parts {
+        hash.update(part.as_bytes());
+        hash.update([0xff]);
     }
     hash.finalize().iter().take(6).fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
 }

@@ -33,8 +33,6 @@ const ENTRIES: &str = "SELECT e.id, CAST(e.dg AS TEXT) AS dg, CAST(f.seq AS TEXT
 const ENTRIES_AFTER: &str = "SELECT e.id, CAST(e.dg AS TEXT) AS dg, CAST(f.seq AS TEXT) AS seq FROM mt_entry e LEFT JOIN mt_feed f ON f.id = e.id WHERE e.id > ?1 ORDER BY e.id LIMIT CAST(?2 AS INTEGER)";
 /// A type that no writer in its senses has written is left out: it equals none.
 const ROWS: &str = "SELECT CAST(m.id AS TEXT) AS at, m.content_hash AS id, m.deleted_at IS NOT NULL AS dead, CASE WHEN length(m.memory_type) <= 4096 THEN m.memory_type WHEN m.memory_type IS NOT NULL THEN char(65533) END AS kind, m.r2_key AS body, length(CAST(m.content AS BLOB)) AS bytes, e.id IS NOT NULL AS stated, CAST(f.seq AS TEXT) AS seq, (SELECT json_group_array(t.name) FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = m.id) AS tags FROM memories m LEFT JOIN mt_entry e ON e.id = m.content_hash LEFT JOIN mt_feed f ON f.id = m.content_hash WHERE m.id > CAST(?1 AS INTEGER) ORDER BY m.id LIMIT CAST(?2 AS INTEGER)";
-/// The same where memtide has no tables yet.
-const BARE_ROWS: &str = "SELECT CAST(m.id AS TEXT) AS at, m.content_hash AS id, m.deleted_at IS NOT NULL AS dead, CASE WHEN length(m.memory_type) <= 4096 THEN m.memory_type WHEN m.memory_type IS NOT NULL THEN char(65533) END AS kind, m.r2_key AS body, length(CAST(m.content AS BLOB)) AS bytes, 0 AS stated, NULL AS seq, (SELECT json_group_array(t.name) FROM memory_tags x JOIN tags t ON t.id = x.tag_id WHERE x.memory_id = m.id) AS tags FROM memories m WHERE m.id > CAST(?1 AS INTEGER) ORDER BY m.id LIMIT CAST(?2 AS INTEGER)";
 const KNOWN: &str = "SELECT k.value AS id FROM json_each(?1) k WHERE EXISTS (SELECT 1 FROM mt_entry e WHERE e.id = k.value) OR EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = k.value)";
 const BODIES: &str = "SELECT k.value AS id, e.state->>'$.life[0]' AS life_at, e.state->>'$.life[1]' AS alive, e.state->>'$.text[0]' AS text_at, m.id IS NOT NULL AND m.deleted_at IS NULL AS shown, m.r2_key AS body FROM json_each(?1) k CROSS JOIN mt_entry e ON e.id = k.value LEFT JOIN memories m ON m.content_hash = k.value WHERE json_valid(e.state)";
 
@@ -187,14 +185,6 @@ pub async fn rows(
     anchor: Option<&Anchor>,
 ) -> Result<Told<RowsPage>, RemoteError> {
     ask(d1, page(ROWS, after), anchor, read_rows).await
-}
-
-/// The same in a database that has no tables of memtide; nothing is known of it.
-///
-/// # Errors
-/// The request failed.
-pub async fn bare_rows(d1: &D1, after: i64) -> Result<RowsPage, RemoteError> {
-    read_rows(&d1.run(page(BARE_ROWS, after)).await?)
 }
 
 /// Those of `ids`, at most [`KNOWN_MAX`], that the database has an entry or a row for.

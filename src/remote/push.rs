@@ -14,6 +14,9 @@
 //! `updated_at` is the database's clock at the commit, as the service looks for changes by it.
 //! A dead memory keeps its row, which says when it was deleted; where there is no row, `mt_entry`
 //! alone holds the tombstone.
+//!
+//! A row that shows the memory already, as the Python service wrote it, is left as it is: only the entry is
+//! written beside it. That it shows it was seen at the position which the compare-and-swap asks for.
 
 use super::d1::{D1, Statement, StatementResult};
 use super::error::{Product, RemoteError};
@@ -43,6 +46,8 @@ pub struct PushRow {
     pub expected_seq: i64,
     /// Whether it is alive. A dead one is written without its text, tags and metadata.
     pub alive: bool,
+    /// Whether the row shows it already: then its entry is written and the row left as it is.
+    pub is_row_right: bool,
     /// The text, or [`placeholder`] where the body is in R2.
     pub content: String,
     /// The type.
@@ -65,6 +70,13 @@ pub struct PushRow {
     pub digest: u64,
 }
 
+impl PushRow {
+    /// Whether the row of a living memory is written.
+    pub fn writes_row(&self) -> bool {
+        self.alive && !self.is_row_right
+    }
+}
+
 /// What stands in a row in place of a text that is in R2.
 pub fn placeholder(key: &str) -> String {
     format!("[R2 Content: {key}]")
@@ -76,7 +88,7 @@ struct Encoded<'a> {
     h: String,
     /// Expected position.
     e: i64,
-    /// 1 if alive.
+    /// 1 if alive, 0 if dead, 2 if the row shows it already.
     a: u8,
     /// Text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +107,8 @@ struct Encoded<'a> {
     m: Option<&'a str>,
     /// First storage in microseconds, and as text.
     c: i64,
-    ci: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ci: Option<String>,
     /// Deletion in microseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     d: Option<i64>,
@@ -111,19 +124,19 @@ struct Encoded<'a> {
 }
 
 fn encode(row: &PushRow) -> String {
-    let live = row.alive;
+    let live = row.writes_row();
     let encoded = Encoded {
         h: row.id.to_string(),
         e: row.expected_seq,
-        a: u8::from(live),
+        a: if row.is_row_right { 2 } else { u8::from(row.alive) },
         t: live.then_some(&row.content),
         k: live.then_some(&row.memory_type),
         g: live.then_some(&row.tags),
         gs: live.then(|| row.tags.join(",")),
         m: live.then_some(&row.metadata_json),
         c: row.created_at.0,
-        ci: row.created_at.to_rfc3339(),
-        d: if live { None } else { row.deleted_at.map(|at| at.0) },
+        ci: live.then(|| row.created_at.to_rfc3339()),
+        d: row.deleted_at.filter(|_| !row.alive).map(|at| at.0),
         r: if live { row.r2_key.as_deref() } else { None },
         n: row.content_size,
         s: &row.state_text,
@@ -170,7 +183,7 @@ pub fn split(rows: &[PushRow]) -> (Vec<PushBatch>, Vec<Oversized>) {
             oversized.push(Oversized { id: row.id, bytes: text.len() });
             continue;
         }
-        let weight = if row.alive { LIVING_WEIGHT } else { 1 };
+        let weight = if row.writes_row() { LIVING_WEIGHT } else { 1 };
         let fits = open.as_ref().is_some_and(|(batch, used)| {
             used + weight <= BATCH_MAX_ENTRIES
                 && batch.json.len() + text.len() + 2 <= BATCH_MAX_BYTES
@@ -197,8 +210,8 @@ impl PushBatch {
         }
         self.json.push_str(text);
         self.ids.push(row.id);
-        self.has_living |= row.alive;
-        self.has_dead |= !row.alive;
+        self.has_living |= row.writes_row();
+        self.has_dead |= !row.alive && !row.is_row_right;
     }
 
     fn closed(mut self) -> Self {
@@ -212,6 +225,7 @@ impl PushBatch {
         let mut statements =
             vec![Statement::new(STAGE, vec![Some(self.json.clone())]), decide(anchor, database)];
         if self.has_living {
+            statements.push(Statement::plain(OTHER_VECTORS));
             statements.extend(LIVING.iter().map(|sql| Statement::plain(*sql)));
         }
         if self.has_dead {
@@ -244,7 +258,15 @@ impl PushBatch {
         }
         let ids: HashSet<MemoryId> = won.iter().map(|winner| winner.id).collect();
         let losers = self.ids.iter().copied().filter(|id| !ids.contains(id)).collect();
-        Ok(PushAnswer { winners: won, losers, cloud: read_anchor(anchor, check)? })
+        let others = results.get(2).filter(|_| self.has_living);
+        let others = others.into_iter().flat_map(StatementResult::rows);
+        let other_vectors = others.filter_map(|row| row.text("vector").map(str::to_owned));
+        Ok(PushAnswer {
+            winners: won,
+            losers,
+            other_vectors: other_vectors.collect(),
+            cloud: read_anchor(anchor, check)?,
+        })
     }
 }
 
@@ -288,6 +310,8 @@ pub struct PushAnswer {
     /// Memories that somebody else wrote meanwhile, or this device itself in a request whose answer
     /// was lost.
     pub losers: Vec<MemoryId>,
+    /// Names of vectors that rows had and have no more: each names the one that carries its id by now.
+    pub other_vectors: Vec<String>,
     /// What the answer says of the database.
     pub cloud: CloudCheck,
 }
@@ -342,6 +366,8 @@ pub(super) const STAGE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) VALUES
 /// position; one far ahead says nothing. Whether the triggers are there is asked here, where it counts.
 const DECIDE: &str = "INSERT OR REPLACE INTO mt_stage(rowid, j) SELECT 2, json_group_array(j.value->>'h') FROM mt_stage s CROSS JOIN json_each(s.j) j LEFT JOIN mt_feed f ON f.id = j.value->>'h' WHERE s.rowid = 1 AND COALESCE(f.seq, 0) = CAST(j.value->>'e' AS INTEGER) AND (f.seq IS NOT NULL OR NOT EXISTS (SELECT 1 FROM memories m WHERE m.content_hash = j.value->>'h')) AND ((SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name IN ('mt_t1', 'mt_t2', 'mt_t3', 'mt_t4', 'mt_t5')) = 5 OR NOT EXISTS (SELECT 1 FROM memories u WHERE u.content_hash = j.value->>'h' AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) > f.at + 1 AND max(COALESCE(u.updated_at, 0), COALESCE(u.deleted_at, 0)) <= unixepoch() + 60)) AND (SELECT v FROM mt_meta WHERE k = 'database') = ?3 AND (?1 IS NULL OR EXISTS (SELECT 1 FROM mt_heads a WHERE a.seq = CAST(?1 AS INTEGER) AND a.n = ?2))";
 
+/// Asked before the rows are written.
+const OTHER_VECTORS: &str = "SELECT m.vector_id AS vector FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) AND m.vector_id <> m.content_hash LIMIT 500";
 const LIVING: [&str; 4] = [
     "INSERT INTO memories (content_hash, content, memory_type, created_at, created_at_iso, updated_at, updated_at_iso, metadata_json, vector_id, content_size, r2_key, tags, deleted_at) SELECT j.value->>'h', j.value->>'t', j.value->>'k', (j.value->>'c') / 1000000.0, j.value->>'ci', unixepoch('subsec'), strftime('%Y-%m-%dT%H:%M:%fZ', 'now'), j.value->>'m', j.value->>'h', j.value->>'n', j.value->>'r', j.value->>'gs', NULL FROM mt_stage s CROSS JOIN json_each(s.j) j WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) ON CONFLICT(content_hash) DO UPDATE SET content = excluded.content, memory_type = excluded.memory_type, created_at = excluded.created_at, created_at_iso = excluded.created_at_iso, updated_at = excluded.updated_at, updated_at_iso = excluded.updated_at_iso, metadata_json = excluded.metadata_json, vector_id = excluded.vector_id, content_size = excluded.content_size, r2_key = excluded.r2_key, tags = excluded.tags, deleted_at = NULL",
     "DELETE FROM memory_tags WHERE (memory_id, tag_id) IN (SELECT x.memory_id, x.tag_id FROM mt_stage s CROSS JOIN json_each(s.j) j CROSS JOIN memories m ON m.content_hash = j.value->>'h' CROSS JOIN memory_tags x ON x.memory_id = m.id LEFT JOIN tags t ON t.id = x.tag_id WHERE s.rowid = 1 AND j.value->>'a' = 1 AND j.value->>'h' IN (SELECT w.value FROM mt_stage l CROSS JOIN json_each(l.j) w WHERE l.rowid = 2) AND (t.name IS NULL OR t.name NOT IN (SELECT g.value FROM json_each(j.value, '$.g') g)))",

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 /// Version of the side tables.
 pub const VERSION: u32 = 1;
 /// Memories that one request of the first fill puts into the feed.
-pub const FILL_PAGE: u32 = 1000;
+pub const FILL_PAGE: u32 = 10_000;
 /// Marks of the newest positions that are kept.
 pub const HEADS_KEPT: u32 = 10_000;
 
@@ -143,6 +143,11 @@ impl Existing {
     /// Whether memtide has made its side tables.
     pub fn has_side_tables(&self) -> bool {
         self.names.contains("mt_meta")
+    }
+
+    /// The columns of the Python service's table.
+    pub fn columns(&self) -> &BTreeSet<String> {
+        &self.columns
     }
 
     /// Names of what is missing, triggers included.

@@ -20,14 +20,14 @@ use crate::model::state_text;
 use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product, RemoteError};
-use crate::remote::feed::{self, FETCH_MAX, FeedEntry};
+use crate::remote::feed::{self, FeedEntry, PAGE_MAX};
 use crate::remote::push::placeholder;
 use crate::remote::r2::R2;
 use crate::store::Write;
 use crate::store::error::StoreError;
 use crate::store::outbox::Setback;
-use crate::store::pull::{self, Incoming, Quarantined};
-use std::collections::{HashMap, VecDeque};
+use crate::store::pull::{self, Incoming, Quarantined, SeenRow};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 /// Tags and keys of one state, removed ones included, beyond which nobody sane has written it.
@@ -270,7 +270,27 @@ impl Looked {
             is_shown: false,
             content: None,
             r2_key: None,
+            row: None,
         })
+    }
+
+    /// What the row shows. `body` is the text that was read; an untouched row holds the one that its state
+    /// names.
+    fn seen_row(&self, body: Option<BodyHash>) -> Option<Box<SeenRow>> {
+        let shown = self.shown.clone()?;
+        let row = self.entry.row.as_ref()?;
+        let named = self.state.as_ref().filter(|_| !self.is_touched);
+        let is_tidy = row.listed_tags.as_ref().is_none_or(|listed| {
+            let listed = listed.split(',').map(str::trim).filter(|tag| !tag.is_empty());
+            listed.collect::<BTreeSet<&str>>() == row.tags.iter().map(String::as_str).collect()
+        });
+        Some(Box::new(SeenRow {
+            shown,
+            body: body.or_else(|| named.map(|state| state.text.value)),
+            is_tidy,
+            names_own_vector: row.names_own_vector,
+            has_entry: self.state.is_some(),
+        }))
     }
 
     /// Whether `text` stands there since the row was read, for one that went to the bucket meanwhile. A
@@ -304,6 +324,7 @@ impl Looked {
         {
             return Err("its text is not the one that its state names".to_owned());
         }
+        let row = self.seen_row(body);
         let body = body.filter(|_| self.is_touched);
         let Some(reconciled) = reconcile(self.state, self.shown.as_ref(), body) else {
             return Ok(Finished::Empty(self.id, self.entry.seq));
@@ -324,6 +345,7 @@ impl Looked {
             is_shown: reconciled.is_shown,
             content: content.filter(|_| is_alive),
             r2_key: r2_key.filter(|_| is_alive),
+            row,
         })))
     }
 }
@@ -430,7 +452,7 @@ async fn texts(
 ) -> Result<HashMap<MemoryId, String>, Trouble> {
     let mut found = HashMap::new();
     while !needed.is_empty() {
-        let asked: Vec<MemoryId> = needed.drain(..needed.len().min(FETCH_MAX * 5)).collect();
+        let asked: Vec<MemoryId> = needed.drain(..needed.len().min(PAGE_MAX)).collect();
         let texts = feed::texts(d1, &asked).await.map_err(Trouble::Remote)?;
         found.extend(texts.found);
         needed.extend(texts.cut);

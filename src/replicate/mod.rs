@@ -36,6 +36,7 @@ pub mod verdict;
 
 mod announce;
 mod confirm;
+mod contact;
 mod gates;
 mod intake;
 mod outgoing;

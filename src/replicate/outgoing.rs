@@ -28,6 +28,7 @@ pub(super) fn push_row(memory: &Outgoing) -> Result<PushRow, BadState> {
         id: memory.id,
         expected_seq: memory.seq,
         alive: state.is_alive(),
+        is_row_right: memory.is_row_right,
         content: r2_key.as_deref().map_or_else(|| text.to_owned(), placeholder),
         memory_type: state.kind.value.clone(),
         tags: state.live_tags().into_iter().map(str::to_owned).collect(),
@@ -116,6 +117,7 @@ pub(super) mod tests {
             content: Some("text".to_owned()),
             seq: 4,
             r2_key: None,
+            is_row_right: false,
             vector: None,
         }
     }

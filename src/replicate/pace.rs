@@ -55,6 +55,8 @@ pub struct Pace {
     retry_at: Micros,
     /// The entry whose text could not be fetched, and how many times in a row.
     missed: (i64, u32),
+    /// Whether the next entry is about to change.
+    is_settling: bool,
 }
 
 impl Pace {
@@ -92,6 +94,11 @@ impl Pace {
     /// Whether everything was read at least once: before that, most of what is owed may be there already.
     pub fn was_ever_caught_up(&self) -> bool {
         self.was_ever_caught_up
+    }
+
+    /// Whether the reading waits for an entry that is about to change.
+    pub fn is_settling(&self) -> bool {
+        self.is_settling
     }
 
     /// Positions between the cursor and the newest one; `None` before the first answer.
@@ -175,6 +182,7 @@ impl Pace {
     /// A page was applied that deleted so many memories; there are more.
     pub fn read_a_page(&mut self, deleted: u64, behind: u64, now: Micros) {
         self.deleted += deleted;
+        self.is_settling = false;
         self.failures = 0;
         self.limit = 0;
         self.behind = Some(behind);
@@ -186,6 +194,7 @@ impl Pace {
     pub fn caught_up(&mut self, has_moved: bool, now: Micros) {
         self.interval = if has_moved { ACTIVE } else { (self.interval * 2).clamp(ACTIVE, QUIET) };
         self.next_at = now.plus(self.interval);
+        self.is_settling = false;
         self.failures = 0;
         self.limit = 0;
         self.is_caught_up = true;
@@ -199,11 +208,13 @@ impl Pace {
     /// The next entry is about to change: it is read at this instant.
     pub fn settles_at(&mut self, at: Micros) {
         self.failures = 0;
+        self.is_settling = true;
         self.next_at = at;
     }
 
     /// It could not be read, and is tried again at this instant.
     pub fn failed(&mut self, at: Micros) {
+        self.is_settling = false;
         self.failures = self.failures.saturating_add(1);
         self.next_at = at;
     }
@@ -297,7 +308,7 @@ mod tests {
         while pace.halve() {
             n += 1;
         }
-        assert_eq!((n, pace.limit()), (8, 1));
+        assert_eq!((n, pace.limit()), (9, 1));
         pace.caught_up(true, NOW);
         assert_eq!(pace.limit(), PAGE_MAX);
     }

@@ -68,8 +68,9 @@ pub struct RowLoad {
 impl RowLoad {
     /// Takes a memory of about so many bytes; `false` if the batch is full without it. The first one
     /// always goes: whether a request can carry it is for the encoder to say.
-    pub fn take(&mut self, is_alive: bool, bytes: usize) -> bool {
-        let weight = if is_alive { push::BATCH_MAX_ENTRIES / push::BATCH_MAX_MEMORIES } else { 1 };
+    pub fn take(&mut self, writes_row: bool, bytes: usize) -> bool {
+        let weight =
+            if writes_row { push::BATCH_MAX_ENTRIES / push::BATCH_MAX_MEMORIES } else { 1 };
         let fits = self.weight + weight <= push::BATCH_MAX_ENTRIES
             && self.bytes + bytes <= push::BATCH_MAX_BYTES;
         if !fits && self.weight > 0 {

@@ -1,19 +1,25 @@
 //! What linking would meet and cost, before anything is linked: the two sides compared by their ids and
 //! digests, and an estimate of the backfill.
 
+use super::reconcile::read_row;
+use crate::model::digest::row_digest;
 use crate::model::id::MemoryId;
 use crate::remote::cloudflare::Cloudflare;
 use crate::remote::d1::D1;
 use crate::remote::digest::{self, ENTRIES_PAGE};
 use crate::remote::error::RemoteError;
+use crate::remote::feed::{self, BareRow, PAGE_MAX};
 use crate::remote::push::{BATCH_MAX_BYTES, BATCH_MAX_ENTRIES, BATCH_MAX_MEMORIES};
 use crate::remote::schema::Existing;
 use crate::remote::usage::Usage;
 use crate::remote::vector_row;
 use crate::remote::vectorize::LIST_MAX;
 use crate::remote::{ai, budget};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// Entries that one request carries about: their states are what it is full of.
+const ENTRIES_IN_BATCH: usize = 1500;
 
 /// Pages that are asked for of each table. Beyond, the numbers are lower bounds.
 const PAGES_MAX: usize = 200;
@@ -30,6 +36,10 @@ const ROWS_TAG: u64 = 3;
 /// For each batch, what stages it.
 const ROWS_BATCH: u64 = 4;
 
+/// For an entry beside a row that stays as it is: the state, the place in the feed once when the device is
+/// linked and once when the state is written, the marks.
+const ROWS_ENTRY: u64 = 1 + 3 + 4;
+
 /// Rows that D1 writes in a day on the free plan.
 pub const FREE_ROWS: u64 = 100_000;
 /// Neurons in a day on the free plan.
@@ -42,7 +52,7 @@ pub const FREE_COMPONENTS: u64 = 5_000_000;
 pub struct Here {
     /// Of its state.
     pub digest: u64,
-    /// Of the type and the tags.
+    /// Of all that a row shows.
     pub shown: u64,
     /// Whether it is alive.
     pub is_alive: bool,
@@ -53,8 +63,8 @@ pub struct Here {
 pub struct There {
     /// Of the state that a memtide has written.
     pub digest: Option<u64>,
-    /// Of the row: whether it is alive, and what it shows.
-    pub row: Option<(bool, u64)>,
+    /// Of the row: whether it is alive, and what it shows; `None` if that can't be taken.
+    pub row: Option<(bool, Option<u64>)>,
 }
 
 /// What the cloud holds.
@@ -77,10 +87,16 @@ pub struct Comparison {
     pub only_cloud: u64,
     /// Deleted ones that only the cloud knows.
     pub only_cloud_deleted: u64,
-    /// The same on both sides.
+    /// The same on both sides, as far as the rows tell: of a text they tell how long it is.
     pub same: u64,
+    /// Those of the same without memtide's entry: it is written, and the row stays as it is.
+    pub same_without_entry: u64,
     /// On both sides, and different: merging brings them together.
     pub differing: u64,
+    /// Deleted here and alive there: the later of both holds.
+    pub deleted_here: u64,
+    /// Alive here and deleted there: the later of both holds.
+    pub deleted_there: u64,
 }
 
 /// Reads what the database holds of memories, in a bounded number of requests. Changes nothing.
@@ -99,7 +115,7 @@ pub async fn look(
         states(&d1, &mut cloud).await?;
     }
     if existing.has_memories() {
-        rows(&d1, &mut cloud).await?;
+        rows(&d1, existing.columns(), &mut cloud).await?;
     }
     Ok(cloud)
 }
@@ -123,22 +139,37 @@ async fn states(d1: &D1, cloud: &mut Cloud) -> Result<(), RemoteError> {
     Ok(())
 }
 
-async fn rows(d1: &D1, cloud: &mut Cloud) -> Result<(), RemoteError> {
+async fn rows(d1: &D1, columns: &BTreeSet<String>, cloud: &mut Cloud) -> Result<(), RemoteError> {
     let mut after = 0;
     for _ in 0..PAGES_MAX {
-        let page = digest::bare_rows(d1, after).await?;
-        for row in page.rows {
-            if let Some(id) = row.memory() {
-                cloud.memories.entry(id).or_default().row = Some((!row.is_dead, row.shown));
+        let (rows, next) = feed::bare_rows(d1, after, columns).await?;
+        for one in rows {
+            let id = one.key.parse().ok().filter(|id: &MemoryId| id.to_string() == one.key);
+            if let Some(id) = id {
+                let is_alive = one.row.deleted_at.is_none();
+                cloud.memories.entry(id).or_default().row = Some((is_alive, shown(&one)));
             }
         }
-        match page.next {
+        match next {
             Some(next) => after = next,
             None => return Ok(()),
         }
     }
     cloud.is_cut = true;
     Ok(())
+}
+
+/// The digest of what a row shows; `None` if it can't be taken as it stands.
+fn shown(one: &BareRow) -> Option<u64> {
+    let shown = read_row(&one.row).ok().filter(|shown| shown.has_normal_tags)?;
+    let metadata = shown.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    Some(row_digest(
+        &shown.kind,
+        &shown.tags.iter().map(String::as_str).collect(),
+        &metadata.collect(),
+        shown.superseded_by.as_ref(),
+        one.text_bytes,
+    ))
 }
 
 /// Compares the sides.
@@ -148,7 +179,16 @@ pub fn compare(here: &BTreeMap<MemoryId, Here>, there: &Cloud) -> Comparison {
         let of = match there.memories.get(id) {
             None if memory.is_alive => &mut counts.only_local,
             None => &mut counts.only_local_deleted,
-            Some(found) if is_same(memory, found) => &mut counts.same,
+            Some(found) if is_same(memory, found) => {
+                counts.same_without_entry += u64::from(found.digest.is_none());
+                &mut counts.same
+            }
+            Some(There { row: Some((true, _)), .. }) if !memory.is_alive => {
+                &mut counts.deleted_here
+            }
+            Some(There { row: Some((false, _)), .. }) if memory.is_alive => {
+                &mut counts.deleted_there
+            }
             Some(_) => &mut counts.differing,
         };
         *of += 1;
@@ -166,7 +206,7 @@ fn is_same(here: &Here, there: &There) -> bool {
         return digest == here.digest;
     }
     match there.row {
-        Some((true, shown)) => here.is_alive && shown == here.shown,
+        Some((true, shown)) => here.is_alive && shown == Some(here.shown),
         Some((false, _)) => !here.is_alive,
         None => false,
     }
@@ -179,6 +219,8 @@ pub struct Load {
     pub living: u64,
     /// Deleted ones.
     pub dead: u64,
+    /// Living or deleted ones whose row stays as it is.
+    pub entries: u64,
     /// Their tags together.
     pub tag_links: u64,
     /// Tags that may be new there.
@@ -216,9 +258,11 @@ impl Cost {
             .living
             .div_ceil(many(BATCH_MAX_MEMORIES))
             .max(load.text_bytes.div_ceil(many(BATCH_MAX_BYTES)))
-            + load.dead.div_ceil(many(BATCH_MAX_ENTRIES));
+            + load.dead.div_ceil(many(BATCH_MAX_ENTRIES))
+            + load.entries.div_ceil(many(ENTRIES_IN_BATCH));
         let rows = load.living * ROWS_LIVING
             + load.dead * ROWS_DEAD
+            + load.entries * ROWS_ENTRY
             + load.tag_links * ROWS_TAG_LINK
             + load.tags * ROWS_TAG
             + batches * ROWS_BATCH;
@@ -228,12 +272,14 @@ impl Cost {
         } else {
             load.vectors.div_ceil(many(vector_row::BATCH_MAX))
         };
+        // A page, the texts that it names, and a page of the index's list.
+        let looking = load.entries.div_ceil(many(PAGE_MAX)) * 3;
         let confirming = load.vectors.div_ceil(many(LIST_MAX));
         let embedded = if load.is_by_ai { load.text_bytes } else { 0 };
         let neurons = Usage { embedded_bytes: embedded, ..Usage::default() }.neurons();
         Self {
             rows,
-            requests: batches + load.bodies + uploads + confirming,
+            requests: batches + load.bodies + uploads + confirming + looking,
             neurons,
             components: load.vectors * load.dims,
         }
@@ -263,8 +309,8 @@ mod tests {
     #[test]
     fn the_sides_are_told_apart() {
         let id = MemoryId::of;
-        let alive = |shown| There { digest: None, row: Some((true, shown)) };
-        let stated = |digest| There { digest: Some(digest), row: Some((true, 0)) };
+        let alive = |shown| There { digest: None, row: Some((true, Some(shown))) };
+        let stated = |digest| There { digest: Some(digest), row: Some((true, Some(0))) };
         let ours = BTreeMap::from([
             (id("only here"), here(1, true)),
             (id("deleted here"), here(2, false)),
@@ -273,13 +319,19 @@ mod tests {
             (id("same row"), here(5, true)),
             (id("other row"), here(6, true)),
             (id("deleted row"), here(7, true)),
+            (id("deleted here, not there"), here(8, false)),
+            (id("deleted on both sides"), here(9, false)),
+            (id("unreadable row"), here(10, true)),
         ]);
         let memories = BTreeMap::from([
             (id("same state"), stated(3)),
             (id("other state"), stated(9)),
             (id("same row"), alive(50)),
             (id("other row"), alive(1)),
-            (id("deleted row"), There { digest: None, row: Some((false, 70)) }),
+            (id("deleted row"), There { digest: None, row: Some((false, None)) }),
+            (id("deleted here, not there"), alive(80)),
+            (id("deleted on both sides"), There { digest: None, row: Some((false, None)) }),
+            (id("unreadable row"), There { digest: None, row: Some((true, None)) }),
             (id("only there"), alive(1)),
             (id("tombstone there"), There { digest: Some(1), row: None }),
         ]);
@@ -289,8 +341,11 @@ mod tests {
             only_local_deleted: 1,
             only_cloud: 1,
             only_cloud_deleted: 1,
-            same: 2,
+            same: 3,
+            same_without_entry: 2,
             differing: 3,
+            deleted_here: 1,
+            deleted_there: 1,
         };
         assert_eq!(counts, expected);
     }

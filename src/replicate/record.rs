@@ -151,6 +151,18 @@ pub(super) async fn commit(
     anchor: Option<Anchor>,
     tally: &mut Tally,
 ) -> Result<(), StoreError> {
+    commit_pushed(session, records, anchor, None, tally).await
+}
+
+/// The same for rows that were written at positions of the feed: the first and the last of them, if no
+/// other position lies between.
+pub(super) async fn commit_pushed(
+    session: &Session,
+    records: Vec<Record>,
+    anchor: Option<Anchor>,
+    own: Option<(i64, i64)>,
+    tally: &mut Tally,
+) -> Result<(), StoreError> {
     for record in &records {
         tally.count(record);
         if let Fate::SetBack(Setback::Park, error) = &record.fate {
@@ -165,6 +177,9 @@ pub(super) async fn commit(
         }
         if let Some(anchor) = &anchor {
             link::raise_anchor(write, anchor.seq, &anchor.nonce)?;
+        }
+        if let Some((first, last)) = own {
+            link::pass_over(write, first, last)?;
         }
         for (name, value) in &remembered {
             link::remember(write, name, value)?;
@@ -243,7 +258,7 @@ pub(super) async fn begin_anew(session: &Session) -> Result<(), StoreError> {
 
 /// Runs a job on the store; nothing is done, and `None` given, where the store has been linked to
 /// something else meanwhile.
-async fn write<T: Send + 'static>(
+pub(super) async fn write<T: Send + 'static>(
     session: &Session,
     mut job: impl FnMut(&mut Write<'_>) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<Option<T>, StoreError> {

@@ -1,6 +1,7 @@
 //! The owner of replication: one bounded step, and the loop around it.
 
 use super::breaker::PROBE_EVERY;
+use super::contact;
 use super::gates::Gates;
 use super::handle::{Due, ReplicatorHandle, Shared, connect_action, progress};
 use super::progress::SyncState;
@@ -227,7 +228,8 @@ impl Replicator {
         }
         let progress = progress(&session, due, cursor, now);
         let pull_at = progress.pull.next_at.filter(|_| due.pull.is_some());
-        let next_at = [progress.next_attempt_at(), pull_at, upkeep.next_at];
+        let look_at = contact::awaited_at(&session, now);
+        let next_at = [progress.next_attempt_at(), pull_at, upkeep.next_at, look_at];
         let next_at = next_at.into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
@@ -267,6 +269,17 @@ impl Replicator {
         if session.link.mode == LinkMode::Dual {
             due.pull = session.pace().next_at();
         }
+        if let Some(at) = contact::awaited_at(session, now) {
+            // The backfill waits for a look at what is there; live changes don't.
+            let live = self.shared.store.read(next_live).await?;
+            for (due, live) in [
+                (&mut due.r2, live.r2),
+                (&mut due.d1, live.d1),
+                (&mut due.vectorize, live.vectorize),
+            ] {
+                *due = due.map(|due| live.unwrap_or(at).min(due.max(at)));
+            }
+        }
         Ok((due, cursor))
     }
 
@@ -290,6 +303,11 @@ impl Replicator {
             if session.pace().takes_retry(now) {
                 tally.add(pull::retry_quarantined(session).await?);
             }
+        }
+        let looked = contact::pass(session).await?;
+        tally.add(looked);
+        if session.gates.foreign().is_some() {
+            return Ok(tally);
         }
         let passes =
             tokio::join!(bodies::pass(session), rows::pass(session), vectors::pass(session));
@@ -329,6 +347,15 @@ impl Replicator {
         self.shared.set_session(opened.as_ref().ok().cloned());
         Ok(opened)
     }
+}
+
+fn next_live(read: &Read<'_>) -> Result<Due, StoreError> {
+    Ok(Due {
+        r2: outbox::next_due_in_lane(read, Product::R2, false)?,
+        d1: outbox::next_due_in_lane(read, Product::D1, false)?,
+        vectorize: outbox::next_due_in_lane(read, Product::Vectorize, false)?,
+        pull: None,
+    })
 }
 
 fn next_due(read: &Read<'_>) -> Result<(Due, i64), StoreError> {

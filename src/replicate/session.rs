@@ -3,6 +3,7 @@
 
 use super::breaker::{Admission, Breakers};
 use super::confirm::Watch;
+use super::contact::{Contact, Known};
 use super::gates::Gates;
 use super::handle::limit;
 use super::pace::Pace;
@@ -48,6 +49,7 @@ const BUDGET: &str = "budget";
 const USAGE: &str = "usage";
 const FOREIGN: &str = "foreign_database";
 const CALENDAR: &str = "upkeep";
+pub(super) const CONTACT: &str = "first_contact";
 
 /// What an earlier run of the replicator has left in the store.
 #[derive(Debug, Default)]
@@ -57,6 +59,7 @@ pub(super) struct Remembered {
     usage: Usage,
     foreign: Option<String>,
     dates: Dates,
+    contact: Known,
 }
 
 impl Remembered {
@@ -70,6 +73,7 @@ impl Remembered {
             usage: parsed::<WrittenUsage>(link::remembered(read, USAGE)?).into(),
             foreign: parsed(link::remembered(read, FOREIGN)?),
             dates: parsed(link::remembered(read, CALENDAR)?),
+            contact: parsed(link::remembered(read, CONTACT)?),
         })
     }
 }
@@ -166,6 +170,7 @@ pub(super) struct Session {
     pub(super) gates: Arc<Gates>,
     pub(super) watch: Watch,
     pub(super) calendar: Calendar,
+    pub(super) contact: Contact,
     pace: Mutex<Pace>,
     polling: Mutex<Polling>,
     /// Memories that others changed, not told yet.
@@ -198,6 +203,7 @@ impl Session {
             gates,
             watch: Watch::default(),
             calendar: Calendar::from_dates(remembered.dates),
+            contact: Contact::from_known(remembered.contact),
             pace: Mutex::default(),
             polling: Mutex::default(),
             news: Mutex::default(),
@@ -267,10 +273,11 @@ impl Session {
             (USAGE, written(&WrittenUsage::from(self.remote.usage()))),
             (FOREIGN, written(&self.gates.foreign())),
             (CALENDAR, written(&self.calendar.dates())),
+            (CONTACT, written(&self.contact.known())),
         ]
     }
 }
 
-fn written(value: &impl Serialize) -> String {
+pub(super) fn written(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

@@ -16,8 +16,11 @@ const APPLICATION_ID: i32 = 0x4d54_4431;
 const MMAP_BYTES: i64 = 8 << 30;
 
 /// Position in the list is the version of the schema.
-const MIGRATIONS: &[M<'static>] =
-    &[M::up(include_str!("schema.sql")), M::up(include_str!("schema_2.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("schema_2.sql")),
+    M::up(include_str!("schema_3.sql")),
+];
 
 /// The newest schema version this memtide knows.
 fn known_version() -> i64 {

@@ -6,7 +6,7 @@ use super::error::StoreError;
 use super::outbox::{ENCODED_MAX_BYTES, bucket_size};
 use super::reader::Read;
 use crate::clock::Micros;
-use crate::model::digest::{Sums, shown_digest};
+use crate::model::digest::{Sums, row_digest, shown_digest};
 use crate::model::id::MemoryId;
 use crate::model::state_text;
 use rusqlite::Row as SqlRow;
@@ -23,6 +23,8 @@ pub struct LocalEntry {
     pub digest: u64,
     /// The digest of the type and the tags that a row shows of it while it lives.
     pub shown: u64,
+    /// The digest of all that a row shows of it while it lives.
+    pub row: u64,
     /// Whether it is alive.
     pub is_alive: bool,
     /// Whether a search may find it: alive, and not replaced.
@@ -87,6 +89,7 @@ fn entry(row: &SqlRow<'_>) -> Result<LocalEntry, StoreError> {
         serde_json::from_str(row.get_ref(4)?.as_str().unwrap_or_default()).unwrap_or_default();
     let kind = row.get_ref(3)?.as_str().unwrap_or_default();
     let is_alive = row.get(5)?;
+    let bytes: Option<u64> = row.get(10)?;
     let is_latest: bool = row.get(6)?;
     Ok(LocalEntry {
         key: row.get(0)?,
@@ -98,7 +101,16 @@ fn entry(row: &SqlRow<'_>) -> Result<LocalEntry, StoreError> {
         is_embedded: row.get(7)?,
         owes_row: row.get(8)?,
         owes_vector: row.get(9)?,
-        bytes: row.get(10)?,
+        row: state_text::read(state).map_or(0, |state| {
+            row_digest(
+                &state.kind.value,
+                &state.live_tags(),
+                &state.live_metadata(),
+                state.superseded_by.value.as_ref(),
+                bytes.unwrap_or(0),
+            )
+        }),
+        bytes,
         position: row.get(11)?,
         r2_key: row.get(12)?,
         updated_at: Micros(row.get(13)?),

@@ -192,6 +192,19 @@ pub fn raise_anchor(write: &mut Write<'_>, seq: i64, nonce: &str) -> Result<(), 
     Ok(())
 }
 
+/// Moves the cursor over positions that this device has just written itself, if they follow it directly:
+/// nobody else's can lie between them.
+///
+/// # Errors
+/// The database refused.
+pub fn pass_over(write: &mut Write<'_>, first: i64, last: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached("UPDATE link SET cursor = ?2 WHERE mode = 'dual' AND cursor = ?1 - 1")?
+        .execute((first, last))?;
+    Ok(())
+}
+
 /// A remembered value of the replicator: a breaker, the budget, a day's counters.
 ///
 /// # Errors

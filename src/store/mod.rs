@@ -33,6 +33,7 @@ pub mod retention;
 pub mod search;
 pub mod source;
 pub mod stats;
+pub mod survey;
 pub mod takeover;
 pub mod transfer;
 pub mod unconfirmed;

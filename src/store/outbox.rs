@@ -287,6 +287,27 @@ pub fn next_due_at(read: &Read<'_>, product: Product) -> Result<Option<Micros>, 
     Ok(at.map(Micros))
 }
 
+/// When the next duty of one lane to `product` falls due; `None` if none will by itself.
+///
+/// # Errors
+/// The database refused.
+pub fn next_due_in_lane(
+    read: &Read<'_>,
+    product: Product,
+    is_backfill: bool,
+) -> Result<Option<Micros>, StoreError> {
+    let sql = format!(
+        "SELECT o.due_at FROM outbox o WHERE o.product = ?1 AND o.state = 'due' AND o.lane = ?2 {}
+         ORDER BY o.due_at LIMIT 1",
+        waits_for(product)
+    );
+    let mut statement = read.conn.prepare_cached(&sql)?;
+    Ok(statement
+        .query_row((product.as_str(), is_backfill), |row| row.get(0))
+        .optional()?
+        .map(Micros))
+}
+
 /// The order across the stores: body, then row, then vector.
 fn waits_for(product: Product) -> &'static str {
     match product {
@@ -558,7 +579,7 @@ pub fn set_position(write: &mut Write<'_>, key: i64, seq: i64) -> Result<(), Sto
         .conn
         .prepare_cached(
             "INSERT INTO remote_position(memory, seq) VALUES (?1, ?2)
-             ON CONFLICT(memory) DO UPDATE SET seq = excluded.seq",
+             ON CONFLICT(memory) DO UPDATE SET seq = excluded.seq, shown = NULL",
         )?
         .execute((key, seq))?;
     Ok(())
@@ -596,6 +617,8 @@ pub struct Outgoing {
     pub seq: i64,
     /// The bucket's key of its present body.
     pub r2_key: Option<String>,
+    /// Whether the row at that place shows it already, so that only its entry is missing.
+    pub is_row_right: bool,
     /// Its first vector, little-endian f32, if it was asked for and is there.
     pub vector: Option<Vec<u8>>,
 }
@@ -612,7 +635,8 @@ pub fn outgoing(
     let found = read
         .conn
         .prepare_cached(
-            "SELECT m.id, m.generation, m.state, m.content, coalesce(r.seq, 0), r.r2_key, m.body
+            "SELECT m.id, m.generation, m.state, m.content, coalesce(r.seq, 0), r.r2_key, m.body,
+               coalesce(r.shown = m.generation, 0)
              FROM memory m LEFT JOIN remote_position r ON r.memory = m.key WHERE m.key = ?1",
         )?
         .query_row([key], |row| {
@@ -624,12 +648,15 @@ pub fn outgoing(
                 row.get(4)?,
                 row.get(5)?,
                 row.get::<_, String>(6)?,
+                row.get(7)?,
             ))
         })
         .optional()?;
-    let Some((id, generation, state, content, seq, r2_key, body)) = found else { return Ok(None) };
+    let Some((id, generation, state, content, seq, r2_key, body, is_row_right)) = found else {
+        return Ok(None);
+    };
     let vector =
         if with_vector { super::vector::first_window(read.conn, key, &body)? } else { None };
     let id = parse_id(&id)?;
-    Ok(Some(Outgoing { key, id, generation, state, content, seq, r2_key, vector }))
+    Ok(Some(Outgoing { key, id, generation, state, content, seq, r2_key, is_row_right, vector }))
 }

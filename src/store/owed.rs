@@ -8,6 +8,12 @@ use super::writer::Write;
 pub(super) struct Owed<'a> {
     pub(super) key: i64,
     pub(super) has_vector: bool,
+    /// Whether the row is to be written, or only the entry beside it.
+    pub(super) has_row: bool,
+    /// Whether it belongs to what was there before: nobody waits for it.
+    pub(super) is_backfill: bool,
+    /// Whether a vector that the index may hold is one of another version.
+    pub(super) is_vector_old: bool,
     pub(super) is_findable: bool,
     /// The text of a live memory.
     pub(super) content: Option<&'a str>,
@@ -22,16 +28,62 @@ pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreErr
         .conn
         .prepare_cached("SELECT 1 FROM remote_position WHERE memory = ?1 AND r2_key IS NOT NULL")?
         .exists([owed.key])?;
-    // Without a bucket the row says for itself that it is too large.
-    if is_large && link.bucket.is_some() && !has_body {
-        put(write, owed.key, Product::R2, generation, "due", 0)?;
+    if !owed.has_row {
+        row_is_right(write, owed.key)?;
     }
-    put(write, owed.key, Product::D1, generation, "due", 0)?;
+    // Without a bucket the row says for itself that it is too large.
+    let was_backfill = write
+        .conn
+        .prepare_cached("SELECT 1 FROM outbox WHERE memory = ?1 AND product = 'd1' AND lane = 1")?
+        .exists([owed.key])?;
+    let lane = i64::from(owed.is_backfill || was_backfill);
+    if is_large && owed.has_row && link.bucket.is_some() && !has_body {
+        put(write, owed.key, Product::R2, generation, "due", lane)?;
+    }
+    put(write, owed.key, Product::D1, generation, "due", lane)?;
     if owed.has_vector {
         let is_waiting = owed.is_findable && link.is_local_space && is_unembedded(write, owed.key)?;
         let state = if is_waiting { "waiting_for_embedding" } else { "due" };
-        put(write, owed.key, Product::Vectorize, generation, state, 0)?;
+        put(write, owed.key, Product::Vectorize, generation, state, lane)?;
     }
+    if owed.is_vector_old {
+        // Not to be taken for the one that the index is found to hold.
+        write
+            .conn
+            .prepare_cached(
+                "UPDATE outbox SET lane = 0 WHERE memory = ?1 AND product = 'vectorize'",
+            )?
+            .execute([owed.key])?;
+    }
+    Ok(())
+}
+
+/// The row at the memory's position shows it already: only its entry is owed.
+pub(super) fn row_is_right(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "DELETE FROM outbox WHERE memory = ?1 AND product = 'r2' AND error IS NULL",
+        )?
+        .execute([key])?;
+    // A body that the bucket has lost goes there under another key, which the row is to name.
+    let is_body_lost = write
+        .conn
+        .prepare_cached("SELECT 1 FROM outbox WHERE memory = ?1 AND product = 'r2'")?
+        .exists([key])?;
+    if is_body_lost { Ok(()) } else { set_shown(write, key) }
+}
+
+/// Records that the row at the memory's position shows the memory as it is now: only its entry is owed, for
+/// as long as neither changes.
+fn set_shown(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached(
+            "UPDATE remote_position SET shown = (SELECT generation FROM memory WHERE key = ?1)
+             WHERE memory = ?1",
+        )?
+        .execute([key])?;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use super::row::{Cause, Row, save};
 use super::writer::Write;
 use super::{outbox, owed};
 use crate::model::id::{BodyHash, MemoryId};
+use crate::model::shown::Shown;
 use crate::model::state::{Register, State};
 use crate::mutant::{self, Mutant};
 use rusqlite::OptionalExtension as _;
@@ -36,6 +37,44 @@ pub struct Incoming {
     pub content: Option<String>,
     /// The bucket's key of that text.
     pub r2_key: Option<String>,
+    /// The Python service's row of it.
+    pub row: Option<Box<SeenRow>>,
+}
+
+/// What the Python service's row of a memory shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenRow {
+    /// Everything but the text.
+    pub shown: Shown,
+    /// The text that stands there, or in the bucket for it.
+    pub body: Option<BodyHash>,
+    /// Whether its own list of the tags says what the join table says, or nothing.
+    pub is_tidy: bool,
+    /// Whether it names the vector that carries its id.
+    pub names_own_vector: bool,
+    /// Whether memtide has written an entry beside it.
+    pub has_entry: bool,
+}
+
+impl SeenRow {
+    /// Whether it needs no change to show `state`.
+    pub(super) fn is_right(&self, state: &State) -> bool {
+        match (state.is_alive(), self.shown.deleted_at) {
+            (true, None) => {
+                self.is_tidy
+                    && !self.lacks_vector(state)
+                    && self.body == Some(state.text.value)
+                    && self.shown.shows(state)
+            }
+            (false, Some(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether nobody finds the memory by its row: it names no vector, or one that nobody keeps up.
+    pub(super) fn lacks_vector(&self, state: &State) -> bool {
+        state.is_findable() && self.shown.deleted_at.is_none() && !self.names_own_vector
+    }
 }
 
 /// Something of the cloud that can't be taken.
@@ -325,21 +364,26 @@ fn owe(
     incoming: &Incoming,
 ) -> Result<(), StoreError> {
     let is_theirs = here.state == incoming.state;
-    if is_theirs && incoming.is_shown {
+    let row = incoming.row.as_deref();
+    let lacks_vector = row.is_some_and(|row| row.lacks_vector(&here.state));
+    if is_theirs && incoming.is_shown && !lacks_vector {
         return owed::is_held(write, here.key, here.state.is_findable());
     }
-    let shows_other = |row: &Row| {
-        row.state.is_findable() != here.state.is_findable()
-            || row.state.text.value != here.state.text.value
-            || row.state.kind != here.state.kind
-            || row.state.live_tags() != here.state.live_tags()
+    let is_other = |state: &State| {
+        state.is_findable() != here.state.is_findable()
+            || state.text.value != here.state.text.value
+            || state.kind.value != here.state.kind.value
+            || state.live_tags() != here.state.live_tags()
     };
-    let is_moved = before.is_none_or(shows_other);
+    let is_moved = before.is_none_or(|row| is_other(&row.state));
     // The Python service makes the vectors of its own memories, where it can.
     let is_service_made = is_theirs && !write.link().is_some_and(|link| link.is_local_space);
     let owed = owed::Owed {
         key: here.key,
-        has_vector: is_moved && !is_service_made,
+        has_vector: (is_moved && !is_service_made) || lacks_vector,
+        has_row: !row.is_some_and(|row| row.is_right(&here.state)),
+        is_backfill: row.is_some_and(|row| !row.has_entry),
+        is_vector_old: is_other(&incoming.state),
         is_findable: here.state.is_findable(),
         content: here.content.as_deref().filter(|_| here.state.is_alive()),
     };

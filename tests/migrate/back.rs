@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::home::Home;
+use super::daemon::Home;
 use super::python_service::{PythonService, Release};
 use super::real::live;
 use serde_json::{Value, json};

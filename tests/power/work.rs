@@ -237,6 +237,7 @@ fn page(records: &[Record], from: i64, has_bad: bool) -> Page {
         is_shown: seq % 4 != 0,
         content: record.content.clone(),
         r2_key: None,
+        row: None,
     };
     let incoming: Vec<Incoming> = records.iter().zip(seqs).map(incoming).collect();
     let to = incoming.last().map_or(from, |last| last.seq);

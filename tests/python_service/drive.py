@@ -4,8 +4,12 @@ Requests:
   {"op": "open", "path": P, "embedding": "words" | "hash", "dims": N}
       opens (and creates) the local database P with the package's own class. "words" gives every text a unit
       vector that depends on its words only; "hash" is the package's own fallback, the pseudo-vectors.
-  {"op": "open_cloud", "token": T, "account": A, "index": I, "database": D, "bucket": B, "api": URL}
-      opens the package's own Cloudflare class, its addresses turned to URL.
+  {"op": "open_cloud", "token": T, "account": A, "index": I, "database": D, "bucket": B, "api": URL,
+   "large": N}
+      opens the package's own Cloudflare class, its addresses turned to URL; texts of more than N bytes go to
+      the bucket.
+  {"op": "clock", "now": SECONDS}
+      what the package's clock shows from now on.
   {"op": "teach", "vectors": [[TEXT, [x, ...]], ...]}
       the vectors that these texts get from now on.
   {"op": "call", "on": "local" | "graph" | "cloud", "method": M, "args": {...}}
@@ -109,7 +113,7 @@ class Service:
         self.graph = GraphStorage(path)
         return {"dims": storage.embedding_dimension}
 
-    async def open_cloud(self, token, account, index, database, api, bucket=None):
+    async def open_cloud(self, token, account, index, database, api, bucket=None, large=1 << 20):
         from mcp_memory_service.storage.cloudflare import CloudflareStorage
 
         storage = CloudflareStorage(
@@ -118,6 +122,7 @@ class Service:
             vectorize_index=index,
             d1_database_id=database,
             r2_bucket=bucket,
+            large_content_threshold=large,
             base_delay=0.01,
         )
         real = "https://api.cloudflare.com/client/v4"
@@ -126,6 +131,20 @@ class Service:
                 setattr(storage, name, api + value[len(real) :])
         await storage.initialize()
         self.cloud = storage
+
+    async def clock(self, now):
+        import time
+
+        from mcp_memory_service.models import memory
+        from mcp_memory_service.storage import cloudflare
+
+        class Shown(datetime.datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return datetime.datetime.fromtimestamp(now, tz)
+
+        time.time = lambda: now
+        cloudflare.datetime = memory.datetime = Shown
 
     async def teach(self, vectors):
         TAUGHT.update({text: vector for text, vector in vectors})

@@ -47,7 +47,7 @@ async fn a_row_of_the_python_service_without_a_state_is_taken_over() {
          VALUES ('{id}', 'both know it', 1, 'x')"
     ));
     assert_eq!(world.rows("SELECT count(*) FROM mt_feed"), ["1"], "the trigger has seen it");
-    world.settle().await;
+    world.drain().await;
     assert_eq!(world.rows("SELECT tags FROM memories"), ["ours"]);
     assert_eq!(world.counts().await.pending, 0);
 }

@@ -111,11 +111,13 @@ fn load(
     contract: Option<&Contract>,
     is_by_ai: bool,
 ) -> Load {
-    let living = (counts.only_local + counts.differing).min(facts.memories);
+    let living = counts.only_local + counts.differing + counts.deleted_there;
+    let living = living.min(facts.memories);
     let share = |of: u64| (of * living).div_ceil(facts.memories.max(1));
     Load {
         living,
         dead: counts.only_local_deleted,
+        entries: counts.same_without_entry + counts.only_cloud,
         tag_links: share(facts.tag_links),
         tags: share(facts.tags),
         text_bytes: share(facts.text_bytes),
@@ -175,6 +177,8 @@ impl Plan {
                 "only_cloud_deleted": self.counts.only_cloud_deleted,
                 "same": self.counts.same,
                 "differing": self.counts.differing,
+                "deleted_here": self.counts.deleted_here,
+                "deleted_there": self.counts.deleted_there,
                 "complete": !self.cloud.is_cut,
             },
             "long_texts": {"count": self.facts.n_long_texts, "first": long},
@@ -216,8 +220,11 @@ impl Plan {
             counts.only_local, counts.only_cloud, counts.same, counts.differing
         ))?;
         output::line(&format!(
-            "deletions  {} known only here, {} only there",
-            counts.only_local_deleted, counts.only_cloud_deleted
+            "deletions  {} known only here, {} only there; {} deleted here and alive there, {} the other way round",
+            counts.only_local_deleted,
+            counts.only_cloud_deleted,
+            counts.deleted_here,
+            counts.deleted_there
         ))?;
         self.print_cost()?;
         for text in &self.facts.long_texts {

@@ -99,8 +99,6 @@ async fn rows_are_told_with_what_they_show() {
     assert!(stated.has_state && stated.is_dead && stated.seq > 1);
     assert_eq!((stated.shown, stated.bytes), (shown_digest("note", ["a", "b"]), Some(4)));
     assert_eq!((odd.memory(), odd.has_state, odd.r2_key.as_deref()), (None, false, Some("k")));
-    let bare = bare_rows(&d1, 1).await.expect("rows");
-    assert_eq!((bare.rows.len(), bare.rows[0].seq), (1, 0));
     let ids = [id("stated"), "odd".to_owned(), id("nobody's")];
     assert_eq!(known(&d1, &ids, None).await.expect("ids").what, ids[..2]);
 }

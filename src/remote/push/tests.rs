@@ -11,6 +11,7 @@ fn row(text: &str, expected_seq: i64) -> PushRow {
         id: MemoryId::of(text),
         expected_seq,
         alive: true,
+        is_row_right: false,
         content: text.to_owned(),
         memory_type: "note".to_owned(),
         tags: vec!["a".to_owned(), "b c".to_owned()],

@@ -1,5 +1,6 @@
 //! Bodies of long texts into the bucket, one by one, before their rows.
 
+use super::super::contact;
 use super::super::outgoing::body_key;
 use super::super::plan::{self, Room};
 use super::super::record::{Fate, Record, Tally, commit};
@@ -23,7 +24,8 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
         let now = session.now();
         let gate = session.gates.admission(Remote::R2, now);
         let Some(room) = plan::room(1, &[gate], session.waits()) else { break };
-        let next = session.store.read(move |read| next_body(read, room, now)).await?;
+        let is_held = contact::holds(session).rows;
+        let next = session.store.read(move |read| next_body(read, room, now, is_held)).await?;
         let Some((duty, memory, lane)) = next else { break };
         let before = tally;
         let record = send(session, duty, memory, lane).await;
@@ -39,8 +41,9 @@ fn next_body(
     read: &Read<'_>,
     room: Room,
     now: Micros,
+    is_held: bool,
 ) -> Result<Option<(Duty, Outgoing, Lane)>, StoreError> {
-    let (duties, lane) = due(read, Product::R2, room, now)?;
+    let (duties, lane) = due(read, Product::R2, room, now, is_held)?;
     let Some(duty) = duties.into_iter().next() else { return Ok(None) };
     let memory = outbox::outgoing(read, duty.key, false)?;
     Ok(memory.map(|memory| (duty, memory, lane)))

@@ -18,15 +18,20 @@ use crate::store::outbox::{self, Duty, Outgoing, Product};
 use super::plan::{self, Room};
 use crate::clock::Micros;
 
-/// What is due and goes now, and the lane in which it counts.
+/// What is due and goes now, and the lane in which it counts; of the backfill nothing where it is held.
 fn due(
     read: &Read<'_>,
     product: Product,
     room: Room,
     now: Micros,
+    holds_backfill: bool,
 ) -> Result<(Vec<Duty>, Lane), StoreError> {
     let live = outbox::due_in_lane(read, product, false, now, room.count)?;
-    let backfill = outbox::due_in_lane(read, product, true, now, room.count)?;
+    let backfill = if holds_backfill {
+        Vec::new()
+    } else {
+        outbox::due_in_lane(read, product, true, now, room.count)?
+    };
     Ok(plan::choose(live, backfill, room))
 }
 

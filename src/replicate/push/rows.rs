@@ -1,6 +1,7 @@
 //! Rows into the database: the commit point of a memory.
 
-use super::super::intake::{self, Trouble};
+use super::super::contact;
+use super::super::intake::{self, Intake, Trouble};
 use super::super::outgoing::push_row;
 use super::super::pace;
 use super::super::plan::{self, Room, RowLoad};
@@ -16,11 +17,12 @@ use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product as Remote, RemoteError};
 use crate::remote::feed::{self, FETCH_MAX, FeedEntry};
 use crate::remote::push::{self, Anchor, CloudCheck, PushAnswer, PushBatch, PushRow};
-use crate::store::Read;
+use crate::remote::vectorize::Vectorize;
 use crate::store::error::StoreError;
 use crate::store::link::{self, LinkMode};
 use crate::store::outbox::{self, Duty, Product, Setback};
 use crate::store::pull::Incoming;
+use crate::store::{Read, Write, survey};
 use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Sends one batch; one that is refused as a whole is divided until the entry at fault is found.
@@ -30,7 +32,8 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
     let Some(room) = plan::room(push::BATCH_MAX_ENTRIES, &[gate], session.waits()) else {
         return Ok(Tally::default());
     };
-    let load = session.store.read(move |read| Load::read(read, room, now)).await?;
+    let is_held = contact::holds(session).rows;
+    let load = session.store.read(move |read| Load::read(read, room, now, is_held)).await?;
     let mut tally = Tally::default();
     let unsendable: Vec<Record> =
         load.unsendable.iter().map(|one| one.record(session, Product::D1)).collect();
@@ -66,8 +69,8 @@ struct Load {
 }
 
 impl Load {
-    fn read(read: &Read<'_>, room: Room, now: Micros) -> Result<Self, StoreError> {
-        let (chosen, lane) = due(read, Product::D1, room, now)?;
+    fn read(read: &Read<'_>, room: Room, now: Micros, is_held: bool) -> Result<Self, StoreError> {
+        let (chosen, lane) = due(read, Product::D1, room, now, is_held)?;
         let anchor = link::anchor(read)?.map(|(seq, nonce)| Anchor { seq, nonce });
         let (mut duties, mut rows, mut unsendable) = (HashMap::new(), Vec::new(), Vec::new());
         let mut load = RowLoad::default();
@@ -78,7 +81,9 @@ impl Load {
                     unsendable.push(Unsendable::new(duty, &memory, error.to_string()));
                 }
                 Ok(row) => {
-                    if !load.take(row.alive, row.content.len() + row.state_text.len()) {
+                    let writes_row = row.writes_row();
+                    let text = if writes_row { row.content.len() } else { 0 };
+                    if !load.take(writes_row, text + row.state_text.len()) {
                         break;
                     }
                     duties.insert(row.id, duty);
@@ -88,6 +93,13 @@ impl Load {
         }
         Ok(Self { lane, anchor, duties, rows, unsendable })
     }
+}
+
+/// The first and the last of these positions, if there is no other between them.
+fn unbroken(seqs: impl Iterator<Item = i64> + Clone) -> Option<(i64, i64)> {
+    let (first, last) = (seqs.clone().min()?, seqs.clone().max()?);
+    let n = i64::try_from(seqs.count()).ok()?;
+    (last - first + 1 == n).then_some((first, last))
 }
 
 struct Sender<'a> {
@@ -164,12 +176,28 @@ impl Sender<'_> {
         });
         let newest = answer.winners.iter().max_by_key(|winner| winner.seq);
         let newest = newest.map(|w| Anchor { seq: w.seq, nonce: w.nonce.clone() });
-        commit(self.session, settled.collect(), newest, tally).await?;
+        let own = unbroken(answer.winners.iter().map(|winner| winner.seq));
+        record::commit_pushed(self.session, settled.collect(), newest, own, tally).await?;
+        self.remove_other_vectors(&answer.other_vectors).await;
         if answer.losers.is_empty() {
             return Ok(true);
         }
         let rows: HashMap<MemoryId, &PushRow> = part.iter().map(|row| (row.id, row)).collect();
         self.look_at_losers(&rows, answer.losers.into(), tally).await
+    }
+
+    /// Deletes vectors that no row names any more. What fails is not tried again: such a vector is found, and
+    /// leads nowhere.
+    async fn remove_other_vectors(&self, ids: &[String]) {
+        if ids.is_empty() || self.session.is_shut(Remote::Vectorize) {
+            return;
+        }
+        let remote = self.session.remote.in_lane(Lane::Backfill);
+        let index = Vectorize::new(remote, &self.session.link.vector_index);
+        if let Err(error) = index.delete(ids).await {
+            tracing::warn!(%error, vectors = ids.len(), "vectors that no row names are left in the index");
+            let _no_duty = self.session.gates.failed(&error, 0, self.session.now());
+        }
     }
 
     /// Asks what the cloud holds for the memories that lost, and decides about each.
@@ -194,11 +222,11 @@ impl Sender<'_> {
             if !self.is_known(&cloud, tally).await? {
                 return Ok(false);
             }
-            if self.session.link.mode == LinkMode::Shadow {
-                losers.extend(self.judge_all(rows, found, tally).await?);
-                continue;
-            }
-            match self.merge(rows, found, tally).await {
+            let left = match self.session.link.mode {
+                LinkMode::Shadow => self.judge_all(rows, found, tally).await,
+                LinkMode::Dual => self.merge(rows, found, tally).await,
+            };
+            match left {
                 Ok(cut) => losers.extend(cut),
                 Err(Trouble::Store(error)) => return Err(error),
                 Err(Trouble::Remote(error)) => {
@@ -253,18 +281,7 @@ impl Sender<'_> {
         let why = "the database did not take the memory, though nothing changed it there";
         records
             .extend(unexplained.iter().filter_map(|id| self.record(*id, Outcome::NotTaken, why)));
-        for one in &intake.quarantined {
-            let Ok(id) = one.key.parse() else { continue };
-            let why = format!("what the database holds can't be taken: {}", one.reason);
-            records.extend(self.record(id, Outcome::Unsendable, &why));
-        }
-        let later = self.session.now().plus(intake.settles_in.unwrap_or_default());
-        for id in std::mem::take(&mut intake.unsettled) {
-            let Some(duty) = self.duties.get(&id) else { continue };
-            let setback = Setback::Defer { due_at: later, counts: false };
-            let why = "what the database holds for this memory can't be read just yet".to_owned();
-            records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
-        }
+        records.extend(self.untaken(&mut intake));
         let cut = std::mem::take(&mut intake.cut);
         tally.learnt += intake.incoming.len() + intake.empty.len();
         let (_, held) = record::merge(self.session, intake).await?;
@@ -288,8 +305,14 @@ impl Sender<'_> {
         rows: &HashMap<MemoryId, &PushRow>,
         found: Vec<FeedEntry>,
         tally: &mut Tally,
-    ) -> Result<Vec<MemoryId>, StoreError> {
+    ) -> Result<Vec<MemoryId>, Trouble> {
         let (cut, whole): (Vec<_>, Vec<_>) = found.into_iter().partition(|entry| entry.is_cut);
+        let is_strange = |entry: &FeedEntry| {
+            let sent = entry.id().and_then(|id| rows.get(&id));
+            let is_news = sent.is_some_and(|sent| sent.expected_seq != entry.seq && entry.seq > 0);
+            is_news && entry.state_text.is_none() && entry.row.is_some()
+        };
+        let (strange, whole): (Vec<_>, Vec<_>) = whole.into_iter().partition(is_strange);
         let judged: Vec<(Record, Option<Anchor>)> = whole
             .into_iter()
             .filter_map(|entry| self.judge(rows.get(&entry.id()?)?, entry))
@@ -298,7 +321,52 @@ impl Sender<'_> {
         let newest = newest.max_by_key(|anchor| anchor.seq).cloned();
         let records = judged.into_iter().map(|(record, _)| record).collect();
         commit(self.session, records, newest, tally).await?;
-        Ok(cut.iter().filter_map(FeedEntry::id).collect())
+        let mut cut: Vec<MemoryId> = cut.iter().filter_map(FeedEntry::id).collect();
+        if !strange.is_empty() {
+            cut.extend(self.look_at_rows(strange, tally).await?);
+        }
+        Ok(cut)
+    }
+
+    /// Looks at rows that only the Python service has written, before anything is written over them.
+    async fn look_at_rows(
+        &self,
+        found: Vec<FeedEntry>,
+        tally: &mut Tally,
+    ) -> Result<Vec<MemoryId>, Trouble> {
+        let mut intake = intake::of_ids(self.session, &self.d1, found).await?;
+        let records = self.untaken(&mut intake);
+        let cut = std::mem::take(&mut intake.cut);
+        let job = move |write: &mut Write<'_>| {
+            let mut n_conflicts = 0;
+            for one in &intake.incoming {
+                n_conflicts += usize::from(survey::look_at(write, one)?);
+            }
+            Ok((n_conflicts, intake.incoming.len() - n_conflicts))
+        };
+        let (n_conflicts, n_learnt) = record::write(self.session, job).await?.unwrap_or_default();
+        tally.conflicts += n_conflicts;
+        tally.learnt += n_learnt;
+        commit(self.session, records, None, tally).await?;
+        Ok(cut)
+    }
+
+    /// What becomes of duties whose memories the database holds in a form that can't be taken, or not yet.
+    fn untaken(&self, intake: &mut Intake) -> Vec<Record> {
+        let mut records = Vec::new();
+        for one in &intake.quarantined {
+            let Ok(id) = one.key.parse() else { continue };
+            let why = format!("what the database holds can't be taken: {}", one.reason);
+            records.extend(self.record(id, Outcome::Unsendable, &why));
+        }
+        let later = self.session.now().plus(intake.settles_in.unwrap_or_default());
+        for id in std::mem::take(&mut intake.unsettled) {
+            let Some(duty) = self.duties.get(&id) else { continue };
+            let setback = Setback::Defer { due_at: later, counts: false };
+            let why = "what the database holds for this memory can't be read just yet".to_owned();
+            records.push(Record::new(Product::D1, id, duty, Fate::SetBack(setback, why)));
+        }
+        records
     }
 
     fn judge(&self, sent: &PushRow, found: FeedEntry) -> Option<(Record, Option<Anchor>)> {

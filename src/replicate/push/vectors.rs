@@ -4,6 +4,7 @@
 //! it has been seen there the change counts as unconfirmed. Vectors
 //! come from the store where the index lives in the local space, else from Workers AI.
 
+use super::super::contact;
 use super::super::outgoing::{ai_text, stored_vector, vector_row};
 use super::super::plan::{self, Room};
 use super::super::record::{Fate, Record, Tally, commit};
@@ -42,7 +43,9 @@ pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreErro
         space: session.contract.space.clone(),
         dims: session.contract.dims,
     };
-    let load = session.store.read(move |read| Load::read(read, &source, room, now)).await?;
+    let is_held = contact::holds(session).vectors;
+    let load =
+        session.store.read(move |read| Load::read(read, &source, room, now, is_held)).await?;
     let mut tally = Tally::default();
     let mut records: Vec<Record> =
         load.unsendable.iter().map(|one| one.record(session, Product::Vectorize)).collect();
@@ -99,8 +102,14 @@ struct Load {
 }
 
 impl Load {
-    fn read(read: &Read<'_>, source: &Source, room: Room, now: Micros) -> Result<Self, StoreError> {
-        let (chosen, lane) = due(read, Product::Vectorize, room, now)?;
+    fn read(
+        read: &Read<'_>,
+        source: &Source,
+        room: Room,
+        now: Micros,
+        is_held: bool,
+    ) -> Result<Self, StoreError> {
+        let (chosen, lane) = due(read, Product::Vectorize, room, now, is_held)?;
         let mut load = Self {
             lane,
             upserts: Vec::new(),

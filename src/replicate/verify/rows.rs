@@ -104,6 +104,7 @@ mod tests {
             id: MemoryId::of("x"),
             digest: 1,
             shown: 2,
+            row: 2,
             is_alive: true,
             is_findable: true,
             is_embedded: true,

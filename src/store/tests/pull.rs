@@ -40,6 +40,7 @@ fn incoming(text: &str, tags: &[&str], seq: i64) -> Incoming {
         is_shown: true,
         content: Some(text.to_owned()),
         r2_key: None,
+        row: None,
     }
 }
 

@@ -231,11 +231,11 @@ async fn a_change_of_a_memory_that_never_arrived_brings_all_of_it() {
 
 /// R28.
 #[tokio::test]
-async fn five_thousand_memories_arrive_once_though_the_backfill_is_killed_twenty_times() {
+async fn eight_thousand_memories_arrive_once_though_the_backfill_is_killed_twenty_times() {
     let mut world = World::unlinked(Options::default());
     world.mode = LinkMode::Dual;
     world.activate().await;
-    world.remember_many(5000).await;
+    world.remember_many(8000).await;
     world.embed().await;
     world.provision(&Contract::local(crate::space()).unwrap()).await;
     world.link().await.unwrap();
@@ -264,15 +264,15 @@ async fn five_thousand_memories_arrive_once_though_the_backfill_is_killed_twenty
         }
         assert_eq!(world.account.core().fired(late), 1, "kill {kill} met no request");
         let counts = world.counts().await;
-        in_the_middle += usize::from((1..10_000).contains(&counts.pending));
+        in_the_middle += usize::from((1..16_000).contains(&counts.pending));
         world.restart();
     }
     assert!(in_the_middle > 5, "{in_the_middle} kills met a backfill half done");
     world.account.core().clear_faults();
     world.drain().await;
-    assert_eq!(world.rows("SELECT count(*) FROM memories"), ["5000"]);
-    assert_eq!(world.rows("SELECT max(seq) FROM mt_feed"), ["5000"], "each was written once");
-    assert_eq!(world.vectors().len(), 5000);
+    assert_eq!(world.rows("SELECT count(*) FROM memories"), ["8000"]);
+    assert_eq!(world.rows("SELECT max(seq) FROM mt_feed"), ["8000"], "each was written once");
+    assert_eq!(world.vectors().len(), 8000);
     all_hold_the_same(&[&world]).await;
     let empty = another(&world, 2).await;
     converge(&[&empty]).await;
