@@ -20,6 +20,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/memories/{id}/restore", post(routes::restore))
         .route("/v1/search", post(routes::search))
         .route("/v1/tags", get(routes::tags))
+        .route("/v1/duplicates", get(routes::duplicates))
         .route("/v1/outbox", get(routes::outbox))
         .route("/v1/outbox/retry", post(routes::retry))
         .route("/v1/cloud/link", post(cloud::link))

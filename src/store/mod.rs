@@ -16,6 +16,7 @@
 //! No second process: the daemon's lock guards the file.
 
 pub mod digest;
+pub mod duplicate;
 pub mod error;
 pub mod link;
 pub mod memory;

@@ -1,6 +1,7 @@
 //! What the store promises, on real files.
 
 mod audit;
+mod duplicate;
 mod duties;
 mod pull;
 mod transfer;
