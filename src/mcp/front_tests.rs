@@ -280,6 +280,9 @@ async fn each_set_lists_its_tools() {
         let mut peer = Peer::with(set);
         peer.ask(1, "initialize", initialize("2025-11-25")).await;
         let listed = peer.ask(2, "tools/list", json!({})).await;
+        let size = listed.to_string().len();
+        // The Python service's list of 28 tools takes 42 kB.
+        assert!(size <= 10_000, "tools/list takes {size} bytes");
         let tools = listed["result"]["tools"].as_array().unwrap();
         let listed: Vec<&str> = tools.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
         assert_eq!(listed, names);
