@@ -12,7 +12,7 @@
 //! ```text
 //!  4  assembly    main  cli  daemon  bench              wires everything, owns no rule
 //!  3  doors       api (server, client)  mcp             words in, words out
-//!  2  engine      service (store + embed)   replicate (store + remote)
+//!  2  engine      service (store + embed)   replicate (store + remote)   migrate (a foreign database)
 //!  1  devices     store   embed   remote   config   secrets   emulator      one outside thing each
 //!  0  vocabulary  model   clock   backoff   shutdown   mutant   no outside thing
 //! ```
@@ -73,6 +73,7 @@ pub mod remote;
 pub mod secrets;
 pub mod store;
 
+pub mod migrate;
 pub mod replicate;
 pub mod service;
 

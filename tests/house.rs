@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("remote", 1),
     ("secrets", 1),
     ("store", 1),
+    ("migrate", 2),
     ("replicate", 2),
     ("service", 2),
     ("api", 3),

@@ -1,12 +1,14 @@
 //! The vocabulary: what a memory is, what may be stored, and how two versions of it become one.
 //! Everything here is a value or a pure function of values; nothing reads a clock, a file or a socket.
 
+pub mod carried;
 pub mod digest;
 pub mod draft;
 pub mod filter;
 pub mod id;
 pub mod memory;
 pub mod refusal;
+pub mod seen;
 pub mod shown;
 pub mod space;
 pub mod stamp;

@@ -11,7 +11,7 @@ use crate::mutant::{self, Mutant};
 use std::collections::BTreeSet;
 
 /// A stamp of the service's: at its own instant, and later than what it replaces.
-fn after(replaced: Stamp, at: Micros) -> Stamp {
+pub(crate) fn after(replaced: Stamp, at: Micros) -> Stamp {
     Stamp::next(at.as_millis(), DeviceId(0), Stamp::default(), replaced)
 }
 
@@ -60,7 +60,7 @@ pub fn taken_over(mut state: State, row: &Shown, body: Option<BodyHash>) -> Stat
 }
 
 /// The service stored a deleted memory again: it begins anew, with nothing of what it had.
-fn revive(state: &mut State, row: &Shown, body: BodyHash) {
+pub(super) fn revive(state: &mut State, row: &Shown, body: BodyHash) {
     let at = after(state.newest(), row.created_at);
     state.life = Register::new(at, true);
     state.birth = Register::new(at, birth(row));

@@ -15,7 +15,8 @@ const APPLICATION_ID: i32 = 0x4d54_4431;
 const MMAP_BYTES: i64 = 8 << 30;
 
 /// Position in the list is the version of the schema.
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const MIGRATIONS: &[M<'static>] =
+    &[M::up(include_str!("schema.sql")), M::up(include_str!("schema_2.sql"))];
 
 /// The newest schema version this memtide knows.
 fn known_version() -> i64 {
@@ -139,6 +140,33 @@ mod tests {
     fn migrations_are_valid() {
         register_sqlite_vec();
         assert_eq!(Migrations::from_slice(MIGRATIONS).validate(), Ok(()));
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_is_upgraded_with_its_memories() {
+        register_sqlite_vec();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("memtide.db");
+        let mut conn = Connection::open(&path).unwrap();
+        conn.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        Migrations::from_slice(&MIGRATIONS[..1]).to_latest(&mut conn).unwrap();
+        let fill = "INSERT INTO memory(id, body, kind, created_at, updated_at, device, client,
+              generation, metadata, state, content)
+            VALUES ('i', 'b', 'note', 1, 2, 3, 'c', 4, '{}', '{}', 'kept')";
+        conn.execute(fill, []).unwrap();
+        drop(conn);
+        for _ in 0..2 {
+            let conn = open_writer(&path, None).unwrap();
+            let version: i64 =
+                conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+            assert_eq!(version, known_version());
+            let kept: String =
+                conn.query_row("SELECT content FROM memory", [], |row| row.get(0)).unwrap();
+            assert_eq!(kept, "kept");
+            let n: i64 =
+                conn.query_row("SELECT count(*) FROM source", [], |row| row.get(0)).unwrap();
+            assert_eq!(n, 0);
+        }
     }
 
     #[test]

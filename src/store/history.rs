@@ -15,7 +15,7 @@ pub struct Version {
     pub version: i64,
     /// When it was replaced.
     pub at: Micros,
-    /// By what: `store`, `update`, `delete`, `restore`, `import`, `pull`.
+    /// By what: `store`, `update`, `delete`, `restore`, `import`, `follow`, `pull`.
     pub cause: String,
     /// By which program.
     pub client: String,

@@ -15,8 +15,10 @@
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 
+pub mod carried;
 pub mod digest;
 pub mod duplicate;
+pub mod edge;
 pub mod error;
 pub mod link;
 pub mod memory;
@@ -26,7 +28,9 @@ pub mod pull;
 pub mod repair;
 pub mod retention;
 pub mod search;
+pub mod source;
 pub mod stats;
+pub mod takeover;
 pub mod transfer;
 pub mod unconfirmed;
 pub mod vector;

@@ -63,29 +63,32 @@ pub(super) struct Change<'a> {
     pub(super) is_text_new: bool,
     /// The text of a live memory.
     pub(super) content: Option<&'a str>,
+    /// Whether it may wait until what people do now is done.
+    pub(super) is_backfill: bool,
 }
 
 /// Raises the duties of a change; without a link there are none.
 pub(super) fn raise(write: &Write<'_>, change: &Change<'_>) -> Result<(), StoreError> {
     let Some(link) = write.link() else { return Ok(()) };
     let encoded = change.content.and_then(|text| bucket_size(text, link.inline_bytes));
+    let lane = i64::from(change.is_backfill);
     match (encoded, &link.bucket) {
         (Some(actual), None) => {
             let limit = link.inline_bytes.min(ENCODED_MAX_BYTES);
             return Err(Refusal::NeedsBucket { actual, limit }.into());
         }
         (Some(_), Some(_)) if change.is_text_new => {
-            put(write, change.key, Product::R2, change.generation, "due", 0)?;
+            put(write, change.key, Product::R2, change.generation, "due", lane)?;
         }
         (None, _) => forget_body(write, change.key)?,
         _ => {}
     }
-    put(write, change.key, Product::D1, change.generation, "due", 0)?;
+    put(write, change.key, Product::D1, change.generation, "due", lane)?;
     if change.is_vector_moved {
         let is_waiting =
             change.is_findable && link.is_local_space && is_unembedded(write, change.key)?;
         let state = if is_waiting { "waiting_for_embedding" } else { "due" };
-        put(write, change.key, Product::Vectorize, change.generation, state, 0)?;
+        put(write, change.key, Product::Vectorize, change.generation, state, lane)?;
     }
     Ok(())
 }
@@ -139,7 +142,7 @@ pub(super) fn put(
             "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at)
              VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?6)
              ON CONFLICT(memory, product) DO UPDATE SET generation = excluded.generation,
-               state = excluded.state, lane = excluded.lane, attempts = 0,
+               state = excluded.state, lane = min(lane, excluded.lane), attempts = 0,
                due_at = excluded.due_at, error = NULL",
         )?
         .execute(params![key, product.as_str(), generation, state, lane, write.now().0])?;

@@ -6,7 +6,7 @@ use super::{history, keyword, outbox, vector};
 use crate::model::id::MemoryId;
 use crate::model::state::State;
 use crate::model::state_text;
-use rusqlite::{OptionalExtension as _, Row as SqlRow};
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow};
 
 /// A stored memory, as the writer sees it before a change.
 #[derive(Debug, Clone)]
@@ -19,8 +19,12 @@ pub(super) struct Row {
 impl Row {
     /// Loads the row of `id`, dead or alive.
     pub(super) fn load(write: &Write<'_>, id: &MemoryId) -> Result<Option<Self>, StoreError> {
-        let found = write
-            .conn
+        Self::find(write.conn, id)
+    }
+
+    /// The same on any connection.
+    pub(super) fn find(conn: &Connection, id: &MemoryId) -> Result<Option<Self>, StoreError> {
+        let found = conn
             .prepare_cached("SELECT key, state, content FROM memory WHERE id = ?1")?
             .query_row([id.to_string()], |row: &SqlRow<'_>| {
                 Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
@@ -39,6 +43,7 @@ pub(super) enum Cause {
     Delete,
     Restore,
     Import,
+    Follow,
     Pull,
 }
 
@@ -50,6 +55,7 @@ impl Cause {
             Self::Delete => "delete",
             Self::Restore => "restore",
             Self::Import => "import",
+            Self::Follow => "follow",
             Self::Pull => "pull",
         }
     }
@@ -103,6 +109,7 @@ pub(super) fn save(
         is_findable,
         is_text_new: is_new_text || before.is_some_and(|row| !row.state.is_alive()),
         content: content.filter(|_| state.is_alive()),
+        is_backfill: cause == Cause::Import,
     };
     outbox::raise(write, &change)?;
     Ok(generation)

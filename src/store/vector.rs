@@ -232,6 +232,28 @@ pub fn settle(
     Ok(n_settled)
 }
 
+/// Takes over a vector of the active space `space` that is known to be that of a whole text, if the memory
+/// waits for one. Returns whether it did.
+pub(super) fn adopt(
+    write: &mut Write<'_>,
+    space: i64,
+    key: i64,
+    body: &str,
+    vector: &UnitVector,
+) -> Result<bool, StoreError> {
+    let n_waiting = write
+        .conn
+        .prepare_cached("DELETE FROM pending_embedding WHERE memory = ?1")?
+        .execute([key])?;
+    if n_waiting == 0 {
+        return Ok(false);
+    }
+    let one = Embedded { key, body: body.to_owned(), outcome: Ok(Vec::new()) };
+    put_windows(write, space, &one, std::slice::from_ref(vector))?;
+    outbox::vector_is_ready(write, key)?;
+    Ok(true)
+}
+
 fn put_windows(
     write: &mut Write<'_>,
     space: i64,

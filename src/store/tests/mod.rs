@@ -4,6 +4,7 @@ mod audit;
 mod duplicate;
 mod duties;
 mod pull;
+mod takeover;
 mod transfer;
 
 use super::error::StoreError;

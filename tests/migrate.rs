@@ -1,0 +1,12 @@
+//! Moving in from the Python service: databases in every variant of its schema, and what its real
+//! releases write.
+
+#[path = "support/npm.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod npm;
+#[path = "support/python_service.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod python_service;
+
+#[path = "migrate/real.rs"]
+mod real;
