@@ -33,6 +33,11 @@ impl Arguments {
         Ok(Self { tool, given })
     }
 
+    /// Whether all were taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
     /// A text as it is.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Failure> {
         self.given.remove(name).map(|value| text_of(name, value)).transpose()

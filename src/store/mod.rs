@@ -20,6 +20,7 @@ pub mod digest;
 pub mod duplicate;
 pub mod edge;
 pub mod error;
+pub mod graph;
 pub mod link;
 pub mod memory;
 pub mod oldest;

@@ -105,3 +105,68 @@ fn what_the_old_tools_hid_is_an_error() {
     front.end();
     home.run(&["down"]);
 }
+
+/// Puts connections into the database, as an import of the Python service's does. No daemon may run.
+fn connect(home: &Home, ends: &[(&Value, &Value)]) {
+    let database = crate::lock_file(home).with_file_name("memtide.db");
+    let database = rusqlite::Connection::open(database).unwrap();
+    database
+        .execute(
+            "INSERT INTO source(key, path, state, is_followed, cursor, imported, total, began_at, changed_at)
+             VALUES (1, '/old.db', 'imported', 0, 0, 0, 0, 0, 0)",
+            (),
+        )
+        .unwrap();
+    for (origin, target) in ends {
+        let n_new = database.execute(
+            "INSERT INTO edge(source, origin, target, similarity, kinds, relation, metadata, pass)
+             VALUES (1, ?1, ?2, 0.5, '[\"semantic\"]', 'causes', '{\"n\":1}', 1)",
+            (origin.as_str().unwrap(), target.as_str().unwrap()),
+        );
+        assert_eq!(n_new.unwrap(), 1);
+    }
+}
+
+#[test]
+fn the_graph_is_what_was_imported() {
+    let home = Home::new();
+    let mut front = legacy(&home, Era::Handshake);
+    let hashes: Vec<Value> = ["one", "two", "three"]
+        .into_iter()
+        .map(|text| {
+            done(&mut front, "store_memory", &json!({"content": text}))["content_hash"].take()
+        })
+        .collect();
+    let [one, two, three] = hashes.as_slice() else { panic!("three were stored") };
+    let around = json!({"action": "connected", "hash": one});
+    let nothing = done(&mut front, "memory_graph", &around);
+    assert_eq!((&nothing["success"], &nothing["connected"]), (&json!(true), &json!([])));
+    let message = nothing["message"].as_str().unwrap();
+    assert!(message.contains("imported and makes none by itself"), "{message}");
+    home.run(&["down"]);
+    connect(&home, &[(one, two), (two, three)]);
+    let found = done(&mut front, "memory_graph", &around);
+    let expected = json!({"success": true, "count": 2, "connected":
+        [{"hash": two, "distance": 1}, {"hash": three, "distance": 2}]});
+    assert_eq!(found, expected);
+    let path = json!({"action": "path", "hash1": one, "hash2": three});
+    let found = done(&mut front, "memory_graph", &path);
+    assert_eq!(found, json!({"success": true, "path": [one, two, three], "length": 3}));
+    let back = json!({"action": "path", "hash1": three, "hash2": one});
+    let none = done(&mut front, "memory_graph", &back);
+    assert_eq!((&none["path"], &none["length"]), (&Value::Null, &json!(0)));
+    assert!(none["message"].as_str().unwrap().starts_with("No path found within depth limit"));
+    let around = json!({"action": "subgraph", "hash": two, "radius": 1});
+    let found = done(&mut front, "memory_graph", &around);
+    assert_eq!((&found["node_count"], &found["edge_count"]), (&json!(3), &json!(2)));
+    let edges = found["edges"].as_array().unwrap();
+    let of_one = edges.iter().find(|edge| edge["source"] == *one).unwrap();
+    let expected = json!({"source": one, "target": two, "similarity": 0.5,
+        "connection_types": ["semantic"], "metadata": {"n": 1}, "relationship_type": "causes"});
+    assert_eq!(*of_one, expected);
+    let unknown = json!({"action": "connected", "hash": "f".repeat(64)});
+    let text = front.refused("memory_graph", &unknown);
+    assert!(text.starts_with("Error: there is no memory"), "{text}");
+    front.end();
+    home.run(&["down"]);
+}

@@ -3,6 +3,7 @@
 mod audit;
 mod duplicate;
 mod duties;
+mod graph;
 mod pull;
 mod takeover;
 mod transfer;
