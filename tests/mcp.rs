@@ -5,8 +5,12 @@
 
 #[path = "mcp/front.rs"]
 mod front;
+#[path = "mcp/full.rs"]
+mod full;
 #[path = "support/home.rs"]
 mod home;
+#[path = "mcp/legacy.rs"]
+mod legacy;
 
 use front::{Era, Front};
 use home::Home;

@@ -155,7 +155,8 @@ impl From<ServiceError> for ApiError {
                 "not_found",
                 format!("memory {id} was deleted at {}", deleted_at.to_rfc3339()),
                 "bring it back with `memtide restore`",
-            ),
+            )
+            .with_details(json!({"deleted_at": deleted_at.to_rfc3339()})),
         }
     }
 }

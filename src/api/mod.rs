@@ -9,6 +9,7 @@ pub mod client;
 pub mod cloud;
 pub mod doors;
 pub mod error;
+pub mod graph;
 pub mod listen;
 pub mod migrate;
 pub mod oldest;

@@ -5,10 +5,10 @@ use super::doors::Doors;
 use super::error::ApiError;
 use super::query::query_pairs;
 use super::wire::{
-    DeleteAnswer, DeleteRequest, EntryJson, FilterJson, Freshness, HistoryAnswer, HitJson,
-    ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer, RetryRequest,
-    SearchAnswer, SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer, UpdateRequest,
-    VersionJson, Why,
+    DeleteAnswer, DeleteRequest, DuplicatesAnswer, EntryJson, FilterJson, Freshness, HistoryAnswer,
+    HitJson, ListAnswer, MemoryJson, OutboxAnswer, ReloadRequest, RestoreRequest, RetryAnswer,
+    RetryRequest, SearchAnswer, SearchRequest, StoreAnswer, StoreRequest, TagJson, TagsAnswer,
+    UpdateRequest, VersionJson, Why,
 };
 use crate::clock::Micros;
 use crate::embed::manifest::Model;
@@ -30,6 +30,8 @@ type Answer<T> = Result<Json<T>, ApiError>;
 pub const CLIENT_HEADER: &str = "x-memtide-client";
 /// Duties that one answer lists.
 const OUTBOX_LIST_MAX: usize = 1000;
+/// Groups of memories that say the same, of one answer.
+const DUPLICATES_MAX: usize = 100;
 
 fn author(headers: &HeaderMap) -> Author {
     let name = headers.get(CLIENT_HEADER).and_then(|value| value.to_str().ok()).unwrap_or("api");
@@ -293,6 +295,12 @@ pub(super) async fn tags(State(doors): State<Doors>) -> Answer<TagsAnswer> {
     let tags = doors.service.tags().await?;
     let tags = tags.into_iter().map(|(tag, count)| TagJson { tag, count }).collect();
     Ok(Json(TagsAnswer { tags }))
+}
+
+pub(super) async fn duplicates(State(doors): State<Doors>) -> Answer<DuplicatesAnswer> {
+    let groups = doors.service.duplicates(DUPLICATES_MAX).await?;
+    let group = |memories: Vec<_>| memories.into_iter().map(MemoryJson::from).collect();
+    Ok(Json(DuplicatesAnswer { groups: groups.into_iter().map(group).collect() }))
 }
 
 pub(super) async fn outbox(

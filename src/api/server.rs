@@ -2,7 +2,9 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{audit, backup, cloud, events, migrate, routes, status, transfer, verify};
+use super::{
+    audit, backup, cloud, events, graph, migrate, routes, status, transfer, verify,
+};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -18,8 +20,11 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/memories/{id}", get(routes::get).patch(routes::update).delete(routes::delete))
         .route("/v1/memories/{id}/history", get(routes::history))
         .route("/v1/memories/{id}/restore", post(routes::restore))
+        .route("/v1/memories/{id}/graph", get(graph::graph))
+        .route("/v1/memories/{id}/path", get(graph::path))
         .route("/v1/search", post(routes::search))
         .route("/v1/tags", get(routes::tags))
+        .route("/v1/duplicates", get(routes::duplicates))
         .route("/v1/outbox", get(routes::outbox))
         .route("/v1/outbox/retry", post(routes::retry))
         .route("/v1/cloud/link", post(cloud::link))

@@ -328,6 +328,13 @@ pub struct TagJson {
     pub count: u64,
 }
 
+/// Answer of `GET /v1/duplicates`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DuplicatesAnswer {
+    /// Memories whose texts differ in case and outer space at most; the first of each is the one to keep.
+    pub groups: Vec<Vec<MemoryJson>>,
+}
+
 /// Answer of `GET /v1/outbox`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutboxAnswer {

@@ -143,6 +143,10 @@ pub struct Mcp {
 pub enum Tools {
     /// Six tools.
     Lean,
+    /// Ten tools, prompts and resources.
+    Full,
+    /// The eight old tools of mcp-memory-service.
+    Legacy,
 }
 
 /// `status`.

@@ -16,6 +16,8 @@ pub(super) fn run(session: &Session, args: &args::Mcp) -> Result<ExitCode, Failu
     }
     let tools = match args.tools {
         args::Tools::Lean => ToolSet::Lean,
+        args::Tools::Full => ToolSet::Full,
+        args::Tools::Legacy => ToolSet::Legacy,
     };
     let options = McpOptions { spawn, tools, ..McpOptions::new(session.launch("client")?) };
     session.block_on(crate::mcp::run(options))?;

@@ -33,6 +33,11 @@ impl Arguments {
         Ok(Self { tool, given })
     }
 
+    /// Whether all were taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.given.is_empty()
+    }
+
     /// A text as it is.
     pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Failure> {
         self.given.remove(name).map(|value| text_of(name, value)).transpose()
@@ -50,9 +55,14 @@ impl Arguments {
 
     /// A switch; off if not given.
     pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, Failure> {
+        Ok(self.switch(name)?.unwrap_or(false))
+    }
+
+    /// A switch that says a third thing when it is not given.
+    pub(super) fn switch(&mut self, name: &'static str) -> Result<Option<bool>, Failure> {
         match self.given.remove(name) {
-            None => Ok(false),
-            Some(Value::Bool(on)) => Ok(on),
+            None => Ok(None),
+            Some(Value::Bool(on)) => Ok(Some(on)),
             Some(other) => Err(wrong_type(name, &other, "true or false")),
         }
     }
@@ -86,6 +96,15 @@ impl Arguments {
         chosen.map(Some).ok_or(Failure::NoChoice { name, actual, choices })
     }
 
+    /// One word of several that must be there.
+    pub(super) fn needed_choice(
+        &mut self,
+        name: &'static str,
+        choices: &'static [&'static str],
+    ) -> Result<&'static str, Failure> {
+        self.choice(name, choices)?.ok_or(Failure::Missing { tool: self.tool, name })
+    }
+
     /// Tags, as a list or as one text with commas.
     pub(super) fn tags(&mut self, name: &'static str) -> Result<Option<Vec<String>>, Failure> {
         self.given.remove(name).map(|value| tags_of(name, value)).transpose()
@@ -94,6 +113,19 @@ impl Arguments {
     /// An object.
     pub(super) fn object(&mut self, name: &'static str) -> Result<Option<JsonObject>, Failure> {
         self.given.remove(name).map(|value| object_of(name, value)).transpose()
+    }
+
+    /// Objects that must be there, at least one.
+    pub(super) fn needed_objects(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Vec<JsonObject>, Failure> {
+        let items = match self.given.remove(name) {
+            Some(Value::Array(items)) if !items.is_empty() => items,
+            None | Some(Value::Array(_)) => return Err(Failure::Missing { tool: self.tool, name }),
+            Some(other) => return Err(wrong_type(name, &other, "a list of objects")),
+        };
+        items.into_iter().map(|item| object_of(&format!("an item of {name}"), item)).collect()
     }
 
     /// An object that must be there.

@@ -65,6 +65,26 @@ pub(super) enum Failure {
         /// What to do.
         hint: &'static str,
     },
+    /// A text that was deleted, and that shall not come back by being stored.
+    #[error(
+        "Not stored: this content was deleted on {deleted_at}; pass restore_deleted=true to bring it back"
+    )]
+    WasDeleted {
+        /// When, RFC 3339.
+        deleted_at: String,
+    },
+    /// A conversation of which only the first memories are stored.
+    #[error("session chunk {}/{n_chunks} is not stored: {source}", n_stored + 1)]
+    HalfStored {
+        /// The conversation.
+        session_id: String,
+        /// How many of its memories are stored.
+        n_stored: usize,
+        /// How many there should be.
+        n_chunks: usize,
+        /// Why the next one is not.
+        source: Box<Failure>,
+    },
     /// No daemon, and none may be started.
     #[error("no memtide daemon is running")]
     NotRunning,
@@ -97,6 +117,15 @@ impl Failure {
             | Self::NoChoice { .. }
             | Self::OutOfRange { .. } => "correct the argument and call again".to_owned(),
             Self::Senseless { hint, .. } => (*hint).to_owned(),
+            Self::WasDeleted { .. } => {
+                "leave restore_deleted out or set it to true, if the user wants the memory back"
+                    .to_owned()
+            }
+            Self::HalfStored { session_id, n_stored, source, .. } => format!(
+                "{}; then call again with session_id {session_id:?}: the {n_stored} that are stored \
+                 stay as they are",
+                source.hint()
+            ),
             Self::NotRunning => "ask the user to start it with `memtide up`".to_owned(),
             Self::Starting(_) => {
                 "call again in a moment; `memtide status` tells what it is doing".to_owned()
@@ -110,6 +139,26 @@ impl Failure {
     /// The sentence and the hint, as a model reads them.
     pub(super) fn text(&self) -> String {
         format!("Error: {self}\nNext step: {}", self.hint())
+    }
+
+    /// Whether the caller gave something that can't be used.
+    pub(super) fn is_callers(&self) -> bool {
+        match self {
+            Self::Call(ClientError::Refused { status, .. }) => (400..500).contains(status),
+            Self::NotRunning
+            | Self::Starting(_)
+            | Self::Launch(_)
+            | Self::Call(_)
+            | Self::System(_)
+            | Self::HalfStored { .. } => false,
+            Self::Unknown { .. }
+            | Self::Missing { .. }
+            | Self::WrongType { .. }
+            | Self::NoChoice { .. }
+            | Self::OutOfRange { .. }
+            | Self::Senseless { .. }
+            | Self::WasDeleted { .. } => true,
+        }
     }
 
     /// Whether the daemon went away, so that the call may be made again on a new connection. Every

@@ -11,12 +11,20 @@
 mod arguments;
 mod daemon;
 mod failure;
+mod form;
 mod front;
+mod newest;
+mod percent;
+mod prompt;
+mod resource;
 mod schema;
+mod standing;
+mod statistics;
 mod tool;
 mod transport;
 
 use crate::api::client::launch::Launch;
+use crate::clock::{SharedClock, SystemClock};
 use daemon::Daemon;
 use front::Front;
 use rmcp::service::{QuitReason, RoleServer, ServerInitializeError, ServiceExt as _};
@@ -35,10 +43,29 @@ pub enum ToolSet {
     /// Store, search, list, update, delete, health.
     #[default]
     Lean,
+    /// The lean ones; one memory, sessions, duplicates and numbers; prompts and resources.
+    Full,
+    /// The eight old names of the Python service, with their old answers.
+    Legacy,
+}
+
+impl ToolSet {
+    /// The names of its tools, in the order in which they are listed.
+    pub fn names(self) -> Vec<&'static str> {
+        tool::Kind::of(self).iter().map(|kind| kind.name()).collect()
+    }
+
+    /// The names of its prompts.
+    pub fn prompts(self) -> Vec<&'static str> {
+        match self {
+            Self::Full => prompt::Prompt::ALL.iter().map(|prompt| prompt.name()).collect(),
+            Self::Lean | Self::Legacy => Vec::new(),
+        }
+    }
 }
 
 /// How the front-end runs.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct McpOptions {
     /// How the daemon is reached and started.
     pub launch: Launch,
@@ -46,6 +73,8 @@ pub struct McpOptions {
     pub spawn: bool,
     /// Which tools are offered.
     pub tools: ToolSet,
+    /// What notes are dated by.
+    pub clock: SharedClock,
     /// How long a tool call waits for a daemon that is starting.
     pub start_timeout: Duration,
     /// How long a tool call waits for the daemon's answer.
@@ -60,6 +89,7 @@ impl McpOptions {
             launch,
             spawn: true,
             tools: ToolSet::Lean,
+            clock: SystemClock::shared(),
             start_timeout: Duration::from_secs(20),
             call_timeout: Duration::from_secs(30),
         }
@@ -78,8 +108,8 @@ pub async fn run(options: McpOptions) -> anyhow::Result<()> {
     if options.spawn {
         daemon.start_soon();
     }
-    serve(Front::new(daemon, options.tools), transport.with_max_line_length(MESSAGE_MAX_BYTES))
-        .await
+    let front = Front::new(daemon, options.tools, options.clock);
+    serve(front, transport.with_max_line_length(MESSAGE_MAX_BYTES)).await
 }
 
 async fn serve(

@@ -25,7 +25,7 @@ use crate::store::error::StoreError;
 use crate::store::memory::{self, Stored};
 use crate::store::search::{self, Hit, Mode, Search};
 use crate::store::transfer::{self, Absorbed, Record};
-use crate::store::{Read, Store, Version, vector};
+use crate::store::{Read, Store, Version, duplicate, vector};
 use ask::{DeleteAsk, SearchAsk};
 use backlog::Backlog;
 use event::{Change, Events};
@@ -327,6 +327,14 @@ impl Service {
     /// The store refused.
     pub async fn tags(&self) -> Result<Vec<(String, u64)>, ServiceError> {
         Ok(self.read(memory::tags).await?)
+    }
+
+    /// Groups of memories that say the same, at most `limit`; first in each the one to keep.
+    ///
+    /// # Errors
+    /// The store refused.
+    pub async fn duplicates(&self, limit: usize) -> Result<Vec<Vec<Memory>>, ServiceError> {
+        Ok(self.read(move |read| duplicate::groups(read, limit)).await?)
     }
 
     /// The versions of a memory that were replaced, oldest first.

@@ -18,8 +18,10 @@
 pub mod backup;
 pub mod carried;
 pub mod digest;
+pub mod duplicate;
 pub mod edge;
 pub mod error;
+pub mod graph;
 pub mod held;
 pub mod link;
 pub mod memory;

@@ -1,9 +1,11 @@
 //! `memory_list`.
 
 use super::super::arguments::Arguments;
-use super::super::daemon::{Call, Daemon, percent_encode};
+use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
-use super::{Output, indented, python_form, wants_all_tags};
+use super::super::form::{indented, nested};
+use super::super::newest;
+use super::{Output, wants_all_tags};
 use crate::api::wire::{FilterJson, ListAnswer};
 use serde_json::{Value, json};
 
@@ -23,41 +25,26 @@ fn ask(mut arguments: Arguments) -> Result<String, Failure> {
         memory_type: arguments.words("memory_type")?,
         ..FilterJson::default()
     };
+    Ok(newest::path(&filter, page(&mut arguments)?, page_size(&mut arguments, 20)?))
+}
+
+/// Which page is asked for.
+pub(super) fn page(arguments: &mut Arguments) -> Result<usize, Failure> {
     let page = arguments.number("page", 1, i64::MAX)?.unwrap_or(1);
-    let page_size = arguments.number("page_size", 1, 100)?.unwrap_or(20);
-    Ok(path(&filter, page, page_size))
+    Ok(usize::try_from(page).unwrap_or(usize::MAX))
 }
 
-/// The path of a page of the memories that pass `filter`.
-pub(super) fn path(filter: &FilterJson, page: i64, page_size: i64) -> String {
-    let mut path = format!("/v1/memories?page={page}&page_size={page_size}");
-    let mut add = |name: &str, value: &str| {
-        path.push_str(&format!("&{name}={}", percent_encode(value)));
-    };
-    for tag in &filter.tags {
-        add("tag", tag);
-    }
-    if filter.tags_all {
-        add("tags_all", "true");
-    }
-    let texts = [
-        ("type", &filter.memory_type),
-        ("after", &filter.after),
-        ("before", &filter.before),
-        ("time", &filter.time),
-    ];
-    for (name, text) in texts {
-        if let Some(text) = text {
-            add(name, text);
-        }
-    }
-    path
+/// How many memories a page shall have.
+pub(super) fn page_size(arguments: &mut Arguments, default: usize) -> Result<usize, Failure> {
+    let size = arguments.number("page_size", 1, 100)?;
+    Ok(size.and_then(|size| usize::try_from(size).ok()).unwrap_or(default))
 }
 
-fn answer(listed: &ListAnswer) -> Output {
+/// A page in the Python service's words.
+pub(super) fn answer(listed: &ListAnswer) -> Output {
     let n_per_page = u64::try_from(listed.page_size).unwrap_or(1).max(1);
     let structured = json!({
-        "memories": listed.memories.iter().map(python_form).collect::<Vec<Value>>(),
+        "memories": listed.memories.iter().map(nested).collect::<Vec<Value>>(),
         "page": listed.page,
         "page_size": listed.page_size,
         "total": listed.total,
@@ -69,8 +56,9 @@ fn answer(listed: &ListAnswer) -> Output {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, given, sample};
+    use super::super::{Kind, given};
     use super::*;
+    use crate::mcp::form::sample;
 
     #[test]
     fn arguments_become_a_query() {

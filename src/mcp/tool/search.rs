@@ -3,7 +3,8 @@
 use super::super::arguments::Arguments;
 use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
-use super::{Output, list, wants_all_tags};
+use super::super::newest;
+use super::{Output, wants_all_tags};
 use crate::api::wire::{FilterJson, ListAnswer, MemoryJson, SearchAnswer, SearchRequest};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -28,7 +29,7 @@ pub(super) async fn run(
             Found::from(daemon.call::<SearchAnswer>(client, &call).await?)
         }
         What::Newest(filter) => {
-            let call = Call::Get(list::path(filter, 1, ask.limit));
+            let call = Call::Get(newest::path(filter, 1, ask.limit()));
             Found::from(daemon.call::<ListAnswer>(client, &call).await?)
         }
     };
@@ -86,6 +87,10 @@ impl Ask {
         };
         let max_chars = max_chars.and_then(|max| usize::try_from(max).ok());
         Ok(Self { what, limit, max_chars })
+    }
+
+    fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(1)
     }
 
     fn query_words(&self) -> String {

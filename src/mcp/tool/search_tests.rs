@@ -1,5 +1,6 @@
-use super::super::{Kind, given, sample};
+use super::super::{Kind, given};
 use super::*;
+use crate::mcp::form::sample;
 
 fn ask(value: Value) -> Ask {
     Ask::read(given(Kind::Search, value)).unwrap()

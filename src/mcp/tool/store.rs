@@ -3,7 +3,7 @@
 use super::super::arguments::{Arguments, tags_of, text_of};
 use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
-use super::Output;
+use super::{Output, revival};
 use crate::api::wire::{StoreAnswer, StoreRequest};
 use serde_json::{Value, json};
 
@@ -12,12 +12,38 @@ pub(super) async fn run(
     client: &str,
     arguments: Arguments,
 ) -> Result<Output, Failure> {
-    let call = Call::Post("/v1/memories", json!(ask(arguments)?));
-    Ok(answer(&daemon.call(client, &call).await?))
+    Ok(answer(&stored(daemon, client, arguments).await?))
+}
+
+/// Stores what the arguments of `memory_store` or `store_memory` say.
+pub(super) async fn stored(
+    daemon: &Daemon,
+    client: &str,
+    arguments: Arguments,
+) -> Result<StoreAnswer, Failure> {
+    let ask = Ask::read(arguments)?;
+    if ask.restore_deleted == Some(false) {
+        revival::refuse(daemon, client, &ask.request.content).await?;
+    }
+    let call = Call::Post("/v1/memories", json!(ask.request));
+    daemon.call(client, &call).await
+}
+
+/// A store in checked form.
+struct Ask {
+    request: StoreRequest,
+    restore_deleted: Option<bool>,
+}
+
+impl Ask {
+    fn read(mut arguments: Arguments) -> Result<Self, Failure> {
+        let restore_deleted = arguments.switch("restore_deleted")?;
+        Ok(Self { request: request(arguments)?, restore_deleted })
+    }
 }
 
 /// The Python service takes tags and type inside the metadata; models also give them beside it.
-fn ask(mut arguments: Arguments) -> Result<StoreRequest, Failure> {
+fn request(mut arguments: Arguments) -> Result<StoreRequest, Failure> {
     let content = arguments.needed_text("content")?;
     let mut tags = arguments.tags("tags")?.unwrap_or_default();
     let mut memory_type = arguments.words("memory_type")?;
@@ -36,6 +62,15 @@ fn ask(mut arguments: Arguments) -> Result<StoreRequest, Failure> {
         }
         memory_type = memory_type.or(kind);
     }
+    if let Some(hostname) = arguments.words("client_hostname")? {
+        tags.push(format!("source:{}", hostname.trim()));
+        metadata.insert("hostname".to_owned(), json!(hostname.trim()));
+    }
+    for key in ["conversation_id", "agent_id"] {
+        if let Some(words) = arguments.words(key)? {
+            metadata.insert(key.to_owned(), Value::String(words));
+        }
+    }
     let metadata = (!metadata.is_empty()).then_some(Value::Object(metadata));
     Ok(StoreRequest { content, tags, memory_type, metadata })
 }
@@ -53,12 +88,13 @@ fn answer(stored: &StoreAnswer) -> Output {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, given};
+    use super::super::{Kind, Legacy, given, given_in};
     use super::*;
+    use crate::mcp::ToolSet;
 
     #[test]
     fn tags_and_type_come_from_the_metadata_or_from_beside_it() {
-        let request = ask(given(
+        let request = request(given(
             Kind::Store,
             json!({
                 "content": " Exact text\n",
@@ -72,20 +108,41 @@ mod tests {
         assert_eq!(request.memory_type.as_deref(), Some("decision"));
         assert_eq!(request.metadata, Some(json!({"source": "chat", "n": 3})));
         let plain =
-            ask(given(Kind::Store, json!({"content": "x", "metadata": {"tags": ""}}))).unwrap();
+            super::request(given(Kind::Store, json!({"content": "x", "metadata": {"tags": ""}})))
+                .unwrap();
         assert_eq!((plain.tags.len(), plain.memory_type, plain.metadata), (0, None, None));
+    }
+
+    #[test]
+    fn who_and_where_become_metadata() {
+        let value = json!({"content": "x", "conversation_id": "c1", "agent_id": "a", "metadata":
+            {"agent_id": "b", "n": 1}, "restore_deleted": true});
+        let ask = Ask::read(given_in(ToolSet::Full, Kind::Store, value)).unwrap();
+        let expected = json!({"conversation_id": "c1", "agent_id": "a", "n": 1});
+        assert_eq!(ask.request.metadata, Some(expected));
+        assert_eq!(ask.restore_deleted, Some(true));
+    }
+
+    #[test]
+    fn a_hostname_becomes_a_tag_and_metadata() {
+        let value = json!({"content": "x", "tags": "a", "client_hostname": "box",
+            "metadata": {"tags": "b", "type": "decision", "n": 1}});
+        let request = request(given(Kind::Legacy(Legacy::StoreMemory), value)).unwrap();
+        let expected = json!({"content": "x", "tags": ["a", "b", "source:box"],
+            "memory_type": "decision", "metadata": {"n": 1, "hostname": "box"}});
+        assert_eq!(json!(request), expected);
     }
 
     #[test]
     fn two_different_types_are_refused() {
         let value = json!({"content": "x", "memory_type": "a", "metadata": {"type": "b"}});
-        let text = ask(given(Kind::Store, value)).unwrap_err().to_string();
+        let text = request(given(Kind::Store, value)).unwrap_err().to_string();
         assert_eq!(text, "memory_type and metadata.type name different types");
     }
 
     #[test]
     fn the_text_must_be_given() {
-        let text = ask(given(Kind::Store, json!({"tags": ["a"]}))).unwrap_err().to_string();
+        let text = request(given(Kind::Store, json!({"tags": ["a"]}))).unwrap_err().to_string();
         assert_eq!(text, "memory_store needs the argument \"content\"");
     }
 

@@ -1,8 +1,9 @@
 //! `memory_update`.
 
 use super::super::arguments::{Arguments, object_of, tags_of, text_of};
-use super::super::daemon::{Call, Daemon, percent_encode};
+use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
+use super::super::percent;
 use super::Output;
 use crate::api::wire::{MemoryJson, UpdateRequest};
 use rmcp::model::JsonObject;
@@ -19,7 +20,7 @@ pub(super) async fn run(
     arguments: Arguments,
 ) -> Result<Output, Failure> {
     let change = Change::read(arguments)?;
-    let path = format!("/v1/memories/{}", percent_encode(&change.hash));
+    let path = format!("/v1/memories/{}", percent::encode(&change.hash));
     let memory = daemon.call(client, &Call::Patch(path, json!(change.request))).await?;
     Ok(change.answer(&memory))
 }
@@ -51,8 +52,15 @@ impl Change {
                 hint: "give the hash that memory_search or memory_list shows",
             });
         }
+        let wants_version = arguments.flag("versioned")?;
         let updates = arguments.needed_object("updates")?;
         let (request, fields) = understand(updates)?;
+        if wants_version && request.content.is_none() {
+            return Err(Failure::Senseless {
+                sentence: "versioned update requires 'content' in updates",
+                hint: "give the new text, or leave versioned out",
+            });
+        }
         Ok(Self { hash, request, fields })
     }
 
@@ -123,8 +131,10 @@ fn understand(mut updates: JsonObject) -> Result<(UpdateRequest, Vec<String>), F
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, given, sample};
+    use super::super::{Kind, given, given_in};
     use super::*;
+    use crate::mcp::ToolSet;
+    use crate::mcp::form::sample;
 
     fn change(updates: Value) -> Result<Change, Failure> {
         let hash = "AB".repeat(32);
@@ -171,6 +181,19 @@ mod tests {
         let same = change.answer(&sample("Other", &[]));
         assert!(same.text.starts_with("Successfully updated memory metadata."));
         assert_eq!(same.structured.get("parent_hash"), None);
+    }
+
+    #[test]
+    fn a_versioned_update_needs_a_text() {
+        let read = |value: Value| Change::read(given_in(ToolSet::Full, Kind::Update, value));
+        let value = json!({"content_hash": "ab", "updates": {"tags": []}, "versioned": true});
+        let text = read(value).unwrap_err().to_string();
+        assert_eq!(text, "versioned update requires 'content' in updates");
+        for versioned in [true, false] {
+            let updates = json!({"content": "other"});
+            let value = json!({"content_hash": "ab", "updates": updates, "versioned": versioned});
+            assert_eq!(read(value).unwrap().request.content.as_deref(), Some("other"));
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What the store promises, on real files.
 
 mod audit;
+mod duplicate;
 mod backup;
 mod duties;
+mod graph;
 mod pull;
 mod takeover;
 mod transfer;

@@ -1,70 +1,15 @@
-//! The schemas of the tools, written by hand: small, because every client's model reads all of them in
-//! every session, and without unions with null, which some clients refuse.
+//! Schemas of the lean tools.
 
+use super::{
+    date, described, flag, input, integer, objects, output, page, page_size, part, tag_match, tags,
+    text, texts,
+};
+use crate::mcp::tool::search::MODES;
 use rmcp::model::JsonObject;
-use serde_json::{Value, json};
-
-/// The object that `value` is.
-fn object(value: Value) -> JsonObject {
-    match value {
-        Value::Object(object) => object,
-        _ => JsonObject::new(),
-    }
-}
-
-/// An input without anything but `properties`.
-fn input(properties: &Value, required: &[&str]) -> JsonObject {
-    let mut schema = object(json!({
-        "type": "object",
-        "properties": properties,
-        "additionalProperties": false,
-    }));
-    if !required.is_empty() {
-        schema.insert("required".to_owned(), json!(required));
-    }
-    schema
-}
-
-/// An output that has `required` at least.
-fn output(properties: &Value, required: &[&str]) -> JsonObject {
-    object(json!({"type": "object", "properties": properties, "required": required}))
-}
-
-fn text() -> Value {
-    json!({"type": "string"})
-}
-
-fn described(description: &str) -> Value {
-    json!({"type": "string", "description": description})
-}
-
-fn integer() -> Value {
-    json!({"type": "integer"})
-}
-
-fn flag() -> Value {
-    json!({"type": "boolean"})
-}
-
-fn texts() -> Value {
-    json!({"type": "array", "items": text()})
-}
-
-/// A list of tags, or one text with commas between them.
-fn tags() -> Value {
-    json!({"anyOf": [texts(), text()]})
-}
-
-fn tag_match() -> Value {
-    json!({"type": "string", "enum": ["any", "all"], "default": "any"})
-}
-
-fn date() -> Value {
-    described("Date or RFC 3339")
-}
+use serde_json::json;
 
 /// Input of `memory_store`.
-pub(super) fn store_input() -> JsonObject {
+pub(in crate::mcp) fn store_input() -> JsonObject {
     let properties = json!({
         "content": text(),
         "metadata": {
@@ -79,18 +24,18 @@ pub(super) fn store_input() -> JsonObject {
 }
 
 /// Output of `memory_store`.
-pub(super) fn store_output() -> JsonObject {
+pub(in crate::mcp) fn store_output() -> JsonObject {
     let properties = json!({"content_hash": text(), "created": flag(), "updated": flag()});
     output(&properties, &["content_hash", "created", "updated"])
 }
 
 /// Input of `memory_search`.
-pub(super) fn search_input() -> JsonObject {
+pub(in crate::mcp) fn search_input() -> JsonObject {
     let properties = json!({
         "query": text(),
         "mode": {
             "type": "string",
-            "enum": super::tool::search::MODES,
+            "enum": MODES,
             "default": "hybrid",
             "description": "hybrid: meaning and words; exact: substring",
         },
@@ -106,7 +51,7 @@ pub(super) fn search_input() -> JsonObject {
 }
 
 /// Output of `memory_search`.
-pub(super) fn search_output() -> JsonObject {
+pub(in crate::mcp) fn search_output() -> JsonObject {
     let memory = json!({
         "content": text(),
         "content_hash": text(),
@@ -126,10 +71,10 @@ pub(super) fn search_output() -> JsonObject {
 }
 
 /// Input of `memory_list`.
-pub(super) fn list_input() -> JsonObject {
+pub(in crate::mcp) fn list_input() -> JsonObject {
     let properties = json!({
-        "page": {"type": "integer", "minimum": 1, "default": 1},
-        "page_size": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "page": page(),
+        "page_size": page_size(20),
         "tags": tags(),
         "tag_match": tag_match(),
         "memory_type": text(),
@@ -138,9 +83,9 @@ pub(super) fn list_input() -> JsonObject {
 }
 
 /// Output of `memory_list`.
-pub(super) fn list_output() -> JsonObject {
+pub(in crate::mcp) fn list_output() -> JsonObject {
     let properties = json!({
-        "memories": {"type": "array", "items": {"type": "object"}},
+        "memories": objects(),
         "page": integer(),
         "page_size": integer(),
         "total": integer(),
@@ -151,7 +96,7 @@ pub(super) fn list_output() -> JsonObject {
 }
 
 /// Input of `memory_update`.
-pub(super) fn update_input() -> JsonObject {
+pub(in crate::mcp) fn update_input() -> JsonObject {
     let properties = json!({
         "content_hash": text(),
         "updates": {
@@ -169,7 +114,7 @@ pub(super) fn update_input() -> JsonObject {
 }
 
 /// Output of `memory_update`.
-pub(super) fn update_output() -> JsonObject {
+pub(in crate::mcp) fn update_output() -> JsonObject {
     let properties = json!({
         "content_hash": text(),
         "parent_hash": text(),
@@ -179,7 +124,7 @@ pub(super) fn update_output() -> JsonObject {
 }
 
 /// Input of `memory_delete`.
-pub(super) fn delete_input() -> JsonObject {
+pub(in crate::mcp) fn delete_input() -> JsonObject {
     let properties = json!({
         "content_hash": text(),
         "tags": tags(),
@@ -192,25 +137,24 @@ pub(super) fn delete_input() -> JsonObject {
 }
 
 /// Output of `memory_delete`.
-pub(super) fn delete_output() -> JsonObject {
+pub(in crate::mcp) fn delete_output() -> JsonObject {
     let properties = json!({"deleted": integer(), "dry_run": flag(), "hashes": texts()});
     output(&properties, &["deleted", "dry_run", "hashes"])
 }
 
 /// Input of `memory_health`.
-pub(super) fn health_input() -> JsonObject {
+pub(in crate::mcp) fn health_input() -> JsonObject {
     input(&json!({}), &[])
 }
 
 /// Output of `memory_health`.
-pub(super) fn health_output() -> JsonObject {
-    let part = json!({"type": "object"});
+pub(in crate::mcp) fn health_output() -> JsonObject {
     let properties = json!({
         "version": text(),
-        "validation": part,
-        "statistics": part,
-        "integrity": part,
-        "performance": part,
+        "validation": part(),
+        "statistics": part(),
+        "integrity": part(),
+        "performance": part(),
     });
     output(&properties, &["version", "validation", "statistics"])
 }
