@@ -13,6 +13,8 @@ mod npm;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod python_service;
 
+#[path = "migrate/back.rs"]
+mod back;
 #[path = "migrate/bad.rs"]
 mod bad;
 #[path = "migrate/faults.rs"]
@@ -21,8 +23,6 @@ mod faults;
 mod inspected;
 #[path = "migrate/moving.rs"]
 mod moving;
-#[path = "migrate/back.rs"]
-mod back;
 #[path = "migrate/real.rs"]
 mod real;
 #[path = "migrate/written.rs"]

@@ -2,9 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{
-    audit, backup, cloud, events, graph, migrate, routes, status, transfer, verify,
-};
+use super::{audit, backup, cloud, events, graph, migrate, routes, status, transfer, verify};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};

@@ -9,6 +9,8 @@ use crate::work::Job;
 use memtide::model::id::MemoryId;
 use memtide::store::memory;
 use memtide::store::outbox::Product;
+use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeSet;
 
 const CUTS: usize = 2000;
 /// Of so many cuts one is followed by a check of the whole file.
@@ -123,6 +125,75 @@ fn a_cut_at_any_step_of_making_the_schema_leaves_a_store_that_opens() {
         }
     }
     assert!(n_absent > 0 && recording.len() > 100, "{n_absent} of {}", recording.len());
+}
+
+#[test]
+fn a_cut_at_any_step_of_an_upgrade_loses_nothing() {
+    let (image, ledger) = prepared((0..20).map(store));
+    let old = put_back_to_the_first_schema(&image);
+    let (disk, clock) = (Disk::from_image(&old, 1), clock());
+    disk.record();
+    drop(Laptop::open(&disk, &clock).unwrap());
+    let recording = disk.recording().unwrap();
+    let (mut n_cuts, mut n_before, mut n_after) = (0, 0, 0);
+    for round in 0.. {
+        if n_cuts >= CUTS {
+            break;
+        }
+        let mut recording = recording.clone();
+        for n in 0..=recording.len() {
+            let image = recording.cut_after(n, (round * 10_000 + n) as u64);
+            match version(&connect(&Disk::from_image(&image, 1))) {
+                1 => n_before += 1,
+                _ => n_after += 1,
+            }
+            let laptop = Laptop::open(&Disk::from_image(&image, 1), &clock)
+                .unwrap_or_else(|error| panic!("after {n} changes: {error}"));
+            assert_eq!(ledger.difference(&laptop).unwrap(), None, "after {n} changes");
+            if n.is_multiple_of(THOROUGH) {
+                assert_eq!(sound::damage(&laptop), None, "after {n} changes");
+            }
+            n_cuts += 1;
+        }
+    }
+    assert!(n_before > 0 && n_after > 0, "{n_before} before, {n_after} after the upgrade");
+}
+
+/// The disk as a memtide that knew only the first schema would have left it.
+fn put_back_to_the_first_schema(image: &Image) -> Image {
+    let first = Connection::open_in_memory().unwrap();
+    first.execute_batch(include_str!("../../src/store/schema.sql")).unwrap();
+    let disk = Disk::from_image(image, 1);
+    let conn = connect(&disk);
+    conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    let (known, mut n_dropped) = (tables(&first), 0);
+    for table in tables(&conn) {
+        // Those of the vectors are made as they are needed.
+        if !known.contains(&table) && !table.starts_with("vec_") {
+            conn.execute_batch(&format!("DROP TABLE {table}")).unwrap();
+            n_dropped += 1;
+        }
+    }
+    conn.pragma_update(None, "user_version", 1).unwrap();
+    assert!(n_dropped > 0, "the schema has one version only");
+    drop(conn);
+    disk.image()
+}
+
+fn connect(disk: &Disk) -> Connection {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    Connection::open_with_flags_and_vfs(FILE, flags, disk.vfs_name()).unwrap()
+}
+
+fn version(conn: &Connection) -> i64 {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+fn tables(conn: &Connection) -> BTreeSet<String> {
+    let mut statement = conn
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        .unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 fn assert_opens(image: &Image, n: usize) {

@@ -1,8 +1,8 @@
 //! What the store promises, on real files.
 
 mod audit;
-mod duplicate;
 mod backup;
+mod duplicate;
 mod duties;
 mod graph;
 mod pull;
