@@ -3,6 +3,7 @@
 
 #[path = "support/daemon.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
+#[expect(clippy::indexing_slicing, reason = "what isn't as expected fails the test")]
 mod daemon;
 #[path = "support/home.rs"]
 mod home;

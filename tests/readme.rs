@@ -92,7 +92,7 @@ fn every_command_of_the_readme_exists_and_every_command_is_in_it() {
     for command in root.get_subcommands().filter(|command| !command.is_hide_set()) {
         assert!(first.contains(command.get_name()), "README lacks {}", command.get_name());
     }
-    for parent in ["cloud", "outbox", "model", "config"] {
+    for parent in ["backup", "cloud", "outbox", "model", "config"] {
         let line = readme.lines().find(|line| line.starts_with(&format!("| `memtide {parent}` |")));
         for child in root.find_subcommand(parent).unwrap().get_subcommands() {
             let name = format!("`{}", child.get_name());

@@ -203,7 +203,7 @@ impl From<Edge> for EdgeJson {
 }
 
 impl EdgeJson {
-    fn from_memory(self, origin: &MemoryId) -> Edge {
+    fn starting_at(self, origin: &MemoryId) -> Edge {
         let Self { target, similarity, kinds, relation, metadata, created_at } = self;
         let origin = origin.to_string();
         Edge { origin, target, similarity, kinds, relation, metadata, created_at }
@@ -260,7 +260,7 @@ fn read(record: RecordJson, text_limit: usize) -> Result<Record, ApiError> {
         return Err(bad("has a connection to nothing"));
     }
     let carried = record.carried.map(Carried::from).filter(|carried| !carried.is_empty());
-    let edges = record.edges.into_iter().map(|edge| edge.from_memory(&id)).collect();
+    let edges = record.edges.into_iter().map(|edge| edge.starting_at(&id)).collect();
     Ok(Record { id, state, content: record.content, versions, carried, edges })
 }
 

@@ -145,7 +145,8 @@ impl StoreError {
             Self::Busy => "try again in a moment",
             Self::DiskFull => "free some space and try again; reading goes on working",
             Self::Corrupt(_) | Self::State(_) => {
-                "stop the daemon, copy the database file away, and restore an export or a backup"
+                "put a backup back with `memtide backup restore` (`memtide backup list` shows them), or \
+                 stop the daemon, move the file away, and import an export"
             }
             Self::Foreign(_) => {
                 "move the file away, or choose another folder with MEMTIDE_DATA_DIR"

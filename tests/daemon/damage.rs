@@ -54,7 +54,7 @@ fn a_newer_database_is_left_alone() {
     drop(conn);
     refused_untouched(
         &fs::read(scratch.database()).unwrap(),
-        "the database {path} has schema version 999, this memtide knows up to 1",
+        "the database {path} has schema version 999, this memtide knows up to 2",
         "install the newer memtide again",
     );
 }
@@ -87,7 +87,8 @@ fn a_file_of_rubbish_is_left_alone() {
         refused_untouched(
             &rubbish[..length],
             "the database file is damaged: file is not a database",
-            "stop the daemon, copy the database file away, and restore an export or a backup",
+            "put a backup back with `memtide backup restore` (`memtide backup list` shows them), or stop \
+             the daemon, move the file away, and import an export",
         );
     }
 }
@@ -132,8 +133,13 @@ fn any_page_may_be_damaged() {
     let n_pages = sound.len() / PAGE;
     assert!(n_pages > 40, "{n_pages}");
     let (mut n_refused, mut n_unreadable, mut n_intact) = (0, 0, 0);
-    // The first pages hold the schema and the roots of the tables, the rest mostly texts.
-    for page in (0..12).chain((12..n_pages).step_by(n_pages / 8)) {
+    // The first pages hold the roots of the tables, some others the schema, the rest mostly texts.
+    let holds_schema = |page: &usize| {
+        let bytes = &sound[page * PAGE..(page + 1) * PAGE];
+        bytes.windows(13).any(|window| window == b"CREATE TABLE ")
+    };
+    let schema = (12..n_pages).filter(holds_schema);
+    for page in (0..12).chain(schema).chain((12..n_pages).step_by(n_pages / 8)) {
         let mut database = sound.clone();
         for byte in &mut database[page * PAGE + 200..page * PAGE + 3900] {
             *byte ^= 0xa5;
@@ -182,7 +188,7 @@ fn half_a_file_is_never_called_healthy() {
     let said = home.run(&["list"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("the database file is damaged: "), "{said:?}");
-    assert!(said.err.contains("hint: stop the daemon, copy the database file away"), "{said:?}");
+    assert!(said.err.contains("hint: put a backup back with `memtide backup restore`"), "{said:?}");
 }
 
 #[test]
@@ -202,7 +208,8 @@ fn a_single_letter_that_changed_is_noticed() {
                 "the database file is damaged: the text of memory {id} is not what was stored"
             ),
             "next_step":
-                "stop the daemon, copy the database file away, and restore an export or a backup",
+                "put a backup back with `memtide backup restore` (`memtide backup list` shows them), or stop \
+             the daemon, move the file away, and import an export",
         })
     );
 }

@@ -1,6 +1,6 @@
 //! The way back: what memtide exports is read by the package's own importer, and the other way round.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use super::daemon::Home;
 use super::python_service::{PythonService, Release};

@@ -1,5 +1,7 @@
 //! A backup that is put back on a linked device: an older copy of it, which the cloud brings up to date.
 
+#![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
+
 use super::{Home, cloud, run, succeed};
 use memtide::emulator::server::Running;
 use serde_json::{Value, json};

@@ -125,6 +125,7 @@ fn aside(session: &Session, now: Micros) -> Result<PathBuf, Failure> {
 }
 
 fn unfinished(replacement: &Replacement, file: &Path, error: &std::io::Error) -> Failure {
+    let file = file.display().to_string();
     let failure = Failure::new(format!("the database was not replaced: {error}"));
     match replace::interrupted(&replacement.database) {
         None => failure.with_hint("everything is as it was"),

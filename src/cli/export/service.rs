@@ -25,7 +25,7 @@ pub(super) struct Written {
 }
 
 #[derive(Serialize)]
-struct Memory<'a> {
+struct Exported<'a> {
     content: &'a str,
     content_hash: &'a str,
     tags: BTreeSet<&'a str>,
@@ -52,7 +52,7 @@ pub(super) fn memory(out: &mut impl Write, record: &RecordJson, done: &mut Writt
     let metadata = serde_json::from_str(&metadata_json(&state))?;
     let store = record.carried.as_ref().and_then(|carried| carried.store.as_deref());
     let store = store.unwrap_or(DEFAULT_STORE);
-    let memory = Memory {
+    let memory = Exported {
         content,
         content_hash: &record.id,
         tags: state.live_tags(),

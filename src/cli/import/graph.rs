@@ -23,21 +23,20 @@ enum Line {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Entity {
     name: String,
-    #[serde(default)]
-    entity_type: String,
+    #[serde(default, rename = "entityType")]
+    kind: String,
     #[serde(default)]
     observations: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Relation {
     from: String,
     to: String,
-    relation_type: String,
+    #[serde(rename = "relationType")]
+    verb: String,
 }
 
 /// A fact of the graph.
@@ -88,11 +87,11 @@ fn check(fact: Fact, limit: usize, at: Micros) -> Result<(Text, Shown), Refusal>
 fn facts(line: Line) -> Vec<Fact> {
     match line {
         Line::Entity(entity) => of_entity(&entity),
-        Line::Relation(Relation { from, to, relation_type }) => vec![Fact {
-            text: format!("{from} {} {to}", relation_type.replace('_', " ")),
+        Line::Relation(Relation { from, to, verb }) => vec![Fact {
+            text: format!("{from} {} {to}", verb.replace('_', " ")),
             kind: "relation".to_owned(),
             tags: tags(&[&from, &to]),
-            metadata: json!({"from": from, "relation": relation_type, "to": to}),
+            metadata: json!({"from": from, "relation": verb, "to": to}),
         }],
     }
 }
@@ -104,16 +103,15 @@ fn tags(names: &[&String]) -> Vec<String> {
 }
 
 fn of_entity(entity: &Entity) -> Vec<Fact> {
-    let Entity { name, entity_type, observations } = entity;
+    let Entity { name, kind, observations } = entity;
     let fact = |text: String, metadata: Value| Fact {
         text,
-        kind: entity_type.clone(),
+        kind: kind.clone(),
         tags: tags(&[name]),
         metadata,
     };
     if observations.is_empty() {
-        let text =
-            if entity_type.is_empty() { name.clone() } else { format!("{name} ({entity_type})") };
+        let text = if kind.is_empty() { name.clone() } else { format!("{name} ({kind})") };
         return vec![fact(text, json!({"entity": name}))];
     }
     observations

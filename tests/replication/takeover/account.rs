@@ -198,6 +198,8 @@ pub(super) async fn import(world: &World, all: &[Kept]) {
             state: newborn(&one.shown(), BodyHash::of(&one.text)),
             content: Some(one.text.clone()),
             versions: Vec::new(),
+            carried: None,
+            edges: Vec::new(),
         })
         .collect();
     let job = move |write: &mut memtide::store::Write<'_>| {
