@@ -1,8 +1,11 @@
 //! Moving in from the Python service: databases in every variant of its schema, and what its real
 //! releases write.
 
-#[path = "support/home.rs"]
+#[path = "support/daemon.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod home;
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/npm.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod npm;
@@ -16,3 +19,5 @@ mod bad;
 mod inspected;
 #[path = "migrate/real.rs"]
 mod real;
+#[path = "migrate/verified.rs"]
+mod verified;
