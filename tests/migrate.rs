@@ -5,8 +5,8 @@
 #[expect(dead_code, reason = "other tests use the rest")]
 #[expect(clippy::indexing_slicing, reason = "what isn't as expected fails the test")]
 mod daemon;
-#[path = "support/home.rs"]
-mod home;
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/npm.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod npm;
@@ -26,5 +26,7 @@ mod inspected;
 mod moving;
 #[path = "migrate/real.rs"]
 mod real;
+#[path = "migrate/verified.rs"]
+mod verified;
 #[path = "migrate/written.rs"]
 mod written;

@@ -367,6 +367,8 @@ impl Run<'_> {
 
     /// Makes some vectors anew, if the model is there.
     async fn sample(&mut self) {
+        // One that is being loaded is worth waiting for.
+        self.service.embedder().settled().await;
         for (id, text, vector) in std::mem::take(&mut self.samples) {
             // One after the other, so that a search waits for one at most.
             let made = match self.service.embedder().fresh(Arc::from(text)).await {

@@ -168,7 +168,7 @@ fn print_queries(queries: &Queries) -> Result<(), Failure> {
     ))?;
     let line = |name: &str, found: &Agreement| {
         output::line(&format!(
-            "{name:<22}overlap at 5 {:.3}, at 10 {:.3}; same first hit {:.3}; hits of both {:.2} places off",
+            "{name:<24}overlap at 5 {:.3}, at 10 {:.3}; same first hit {:.3}; hits of both {:.2} places off",
             found.overlap_at_5, found.overlap_at_10, found.same_first, found.mean_rank_difference
         ))
     };
