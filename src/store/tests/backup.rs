@@ -97,7 +97,7 @@ async fn a_disowned_copy_becomes_another_device_with_the_same_memories() {
 fn refused(from: &Path) -> BackupError {
     let dir = tempfile::tempdir().unwrap();
     let error = copy(from, &dir.path().join("copy")).unwrap_err();
-    assert_eq!(others(dir.path()), [PathBuf::new(); 0], "{error}");
+    assert_eq!(others(dir.path()), Vec::<PathBuf>::new(), "{error}");
     error
 }
 
@@ -175,7 +175,7 @@ async fn a_copy_without_room_or_given_up_leaves_nothing() {
     let attempt = |free: u64, goes_on: GoesOn| {
         let copying = Copying { from, to: &to, free: &move |_| Ok(free), goes_on: &goes_on };
         let error = backup::copy(&copying).unwrap_err();
-        assert_eq!(others(fixture.dir.path()), [PathBuf::new(); 0], "{error}");
+        assert_eq!(others(fixture.dir.path()), Vec::<PathBuf>::new(), "{error}");
         error
     };
     let error = attempt(64 << 20, always());
