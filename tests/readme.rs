@@ -11,6 +11,7 @@
 use clap::{CommandFactory as _, ValueEnum as _};
 use memtide::cli::args::{Args, BenchKind};
 use memtide::config::Config;
+use memtide::mcp::ToolSet;
 use memtide::replicate::progress::SyncState;
 use memtide::store::error::StoreError;
 use std::collections::BTreeSet;
@@ -245,19 +246,21 @@ fn the_routes_of_the_readme_are_those_of_the_server() {
 }
 
 #[test]
-fn every_tool_is_in_the_readme() {
+fn every_tool_and_prompt_is_in_the_readme() {
     let readme = file("README.md");
-    let shown: Vec<&str> = first_cells(section(&readme, "Connect a client")).collect();
-    let kinds = file("src/mcp/tool/mod.rs");
-    let names: Vec<&str> = kinds
-        .split("=> \"memory_")
-        .skip(1)
-        .filter_map(|rest| rest.split_once('"').map(|(name, _)| name))
-        .collect();
-    assert!(names.len() >= 6, "the tools were not found: {names:?}");
-    for name in names {
-        let name = format!("memory_{name}");
-        assert!(shown.contains(&name.as_str()), "README lacks {name}");
+    let clients = section(&readme, "Connect a client");
+    let coming = section(&readme, "Coming from mcp-memory-service");
+    let shown = |text, name: &str| first_cells(text).any(|cell| cell == name);
+    for name in ToolSet::Full.names().into_iter().chain(ToolSet::Lean.names()) {
+        assert!(shown(clients, name), "README lacks {name}");
+    }
+    for name in ToolSet::Legacy.names() {
+        assert!(shown(coming, name), "README lacks {name}");
+    }
+    let prompts = ToolSet::Full.prompts();
+    assert_eq!(prompts.len(), 5);
+    for name in prompts {
+        assert!(code_spans(clients).any(|span| span == name), "README lacks the prompt {name}");
     }
 }
 

@@ -11,6 +11,14 @@ pub(super) fn indented(value: &Value) -> String {
     format!("{value:#}")
 }
 
+/// `object` with one more member.
+pub(super) fn with(mut object: Value, key: &str, value: Value) -> Value {
+    if let Value::Object(members) = &mut object {
+        members.insert(key.to_owned(), value);
+    }
+    object
+}
+
 /// A memory as its tools show it. `agent_id` is what an agent put into the metadata.
 pub(super) fn nested(memory: &MemoryJson) -> Value {
     json!({

@@ -1,7 +1,7 @@
 //! The MCP front-end: a server on standard input and output that an agent's client starts.
 //!
-//! It holds no memories and no model. Discovery and the list of tools it answers by itself, also while
-//! the daemon starts; each tool call becomes one call of the daemon's API. It speaks the stateless
+//! It holds no memories and no model. Discovery and the lists of tools and prompts it answers by itself,
+//! also while the daemon starts; tool calls, prompts and resources become calls of the daemon's API. It speaks the stateless
 //! protocol revision and the handshake revisions before it.
 //!
 //! [`run`] wants a current-thread runtime with time and IO enabled: one thread keeps the process small

@@ -37,10 +37,10 @@ fn json_at(front: &mut Front, uri: &str) -> Value {
 
 /// Takes in records as a file would hold them.
 fn import(home: &Home, records: &[Value]) {
-    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
     let mut child =
         home.command(&["import", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.stdin.take().unwrap().write_all(lines.join("\n").as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
 }
 

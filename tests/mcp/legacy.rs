@@ -137,7 +137,7 @@ fn the_graph_is_what_was_imported() {
             done(&mut front, "store_memory", &json!({"content": text}))["content_hash"].take()
         })
         .collect();
-    let [one, two, three] = hashes.as_slice() else { panic!("three were stored") };
+    let (one, two, three) = (&hashes[0], &hashes[1], &hashes[2]);
     let around = json!({"action": "connected", "hash": one});
     let nothing = done(&mut front, "memory_graph", &around);
     assert_eq!((&nothing["success"], &nothing["connected"]), (&json!(true), &json!([])));

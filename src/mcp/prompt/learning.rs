@@ -57,13 +57,16 @@ impl Session {
             self.topic,
             now.to_rfc3339()
         );
-        let list = |text: &str| parts(text).map(|part| format!("- {part}\n")).collect::<String>();
-        note.push_str(&list(&self.key_points));
-        let questions = list(&self.questions);
-        if !questions.is_empty() {
-            note.push_str("\n## Questions for Further Study:\n");
-            note.push_str(&questions);
-        }
+        let mut list = |heading: &str, text: &str| {
+            for (at, part) in parts(text).enumerate() {
+                if at == 0 {
+                    note.push_str(heading);
+                }
+                note.push_str(&format!("- {part}\n"));
+            }
+        };
+        list("", &self.key_points);
+        list("\n## Questions for Further Study:\n", &self.questions);
         note
     }
 

@@ -5,7 +5,7 @@ mod profile;
 
 use super::daemon::{Call, Daemon};
 use super::failure::Failure;
-use super::form::{flat, indented};
+use super::form::{flat, indented, with};
 use super::newest::{ANSWER_MAX, Newest};
 use super::percent;
 use super::standing::Standing;
@@ -14,11 +14,14 @@ use crate::api::wire::{FilterJson, SearchAnswer, SearchRequest, TagsAnswer};
 use crate::clock::Micros;
 use rmcp::model::{Resource as Listed, ResourceTemplate};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const JSON: &str = "application/json";
 const MARKDOWN: &str = "text/markdown";
 /// Tags that are listed with a resource of their own.
 const TAGS_LISTED: usize = 5;
+/// How long the list waits for them: a client asks for it when it starts, and so may the daemon.
+const TAGS_WAIT: Duration = Duration::from_secs(2);
 /// Hits of `memory://search/…`.
 const HITS: i64 = 10;
 
@@ -113,11 +116,9 @@ async fn tagged(daemon: &Daemon, client: &str, tag: &str) -> Result<Value, Failu
     let found = Newest::read(daemon, client, &filter, ANSWER_MAX).await?;
     let n_shown = found.memories.len();
     let memories: Value = found.memories.iter().map(flat).collect();
-    let mut value = json!({"tag": tag, "count": n_shown, "memories": memories});
-    if usize::try_from(found.total).is_ok_and(|total| total > n_shown) {
-        value["total"] = json!(found.total);
-    }
-    Ok(value)
+    let value = json!({"tag": tag, "count": n_shown, "memories": memories});
+    let is_cut = usize::try_from(found.total).is_ok_and(|total| total > n_shown);
+    Ok(if is_cut { with(value, "total", json!(found.total)) } else { value })
 }
 
 async fn searched(daemon: &Daemon, client: &str, query: &str) -> Result<Value, Failure> {
@@ -159,13 +160,14 @@ pub(super) async fn listed(daemon: &Daemon, client: &str) -> Vec<Listed> {
             MARKDOWN,
         ),
     ];
-    match tags(daemon, client).await {
-        Ok(tags) => listed.extend(tags.iter().take(TAGS_LISTED).map(|tag| {
+    match tokio::time::timeout(TAGS_WAIT, tags(daemon, client)).await {
+        Ok(Ok(tags)) => listed.extend(tags.iter().take(TAGS_LISTED).map(|tag| {
             let uri = format!("memory://tag/{}", percent::encode(tag));
             let name = format!("Memories tagged '{tag}'");
             entry(&uri, &name, &format!("All memories with the tag '{tag}'"), JSON)
         })),
-        Err(failure) => tracing::warn!(%failure, "the tags are not listed"),
+        Ok(Err(failure)) => tracing::warn!(%failure, "the tags are not listed"),
+        Err(_) => tracing::warn!("the daemon is still starting: the tags are not listed"),
     }
     listed
 }

@@ -3,7 +3,7 @@
 
 use super::super::daemon::Daemon;
 use super::super::failure::Failure;
-use super::super::form::indented;
+use super::super::form::{indented, with};
 use super::super::standing::Standing;
 use super::super::statistics::Statistics;
 use super::Output;
@@ -18,8 +18,7 @@ pub(super) async fn run(daemon: &Daemon, client: &str, now: Micros) -> Result<Ou
 
 fn answer(standing: &Standing, statistics: &Statistics) -> Output {
     let cache = json!({"hits": 0, "misses": 0, "hit_rate": 0.0, "size": 0});
-    let mut storage_cache = cache.clone();
-    storage_cache["keys"] = json!([]);
+    let storage_cache = with(cache.clone(), "keys", json!([]));
     let structured = json!({
         "total_calls": 0,
         "hit_rate": 0.0,

@@ -6,6 +6,7 @@ use crate::api::graph::{GraphAnswer, PathAnswer};
 use crate::mcp::arguments::Arguments;
 use crate::mcp::daemon::{Call, Daemon};
 use crate::mcp::failure::Failure;
+use crate::mcp::form::with;
 use crate::mcp::percent;
 use serde_json::{Value, json};
 
@@ -117,13 +118,14 @@ fn subgraph(found: GraphAnswer) -> Value {
     with_message(answer, &found)
 }
 
-fn with_message(mut answer: Value, found: &GraphAnswer) -> Value {
+fn with_message(answer: Value, found: &GraphAnswer) -> Value {
     if found.nodes.is_empty() {
-        answer["message"] = json!(NOTHING);
+        with(answer, "message", json!(NOTHING))
     } else if found.is_cut {
-        answer["message"] = json!("there is more; ask for fewer steps");
+        with(answer, "message", json!("there is more; ask for fewer steps"))
+    } else {
+        answer
     }
-    answer
 }
 
 fn path(found: PathAnswer) -> Value {

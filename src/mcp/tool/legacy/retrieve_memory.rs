@@ -5,7 +5,7 @@ use crate::api::wire::{SearchAnswer, SearchRequest};
 use crate::mcp::arguments::Arguments;
 use crate::mcp::daemon::{Call, Daemon};
 use crate::mcp::failure::Failure;
-use crate::mcp::form::nested;
+use crate::mcp::form::{nested, with};
 use serde_json::{Value, json};
 
 pub(super) async fn run(
@@ -24,11 +24,7 @@ fn answer(query: &str, found: &SearchAnswer) -> Output {
     let memories: Vec<Value> = found
         .hits
         .iter()
-        .map(|hit| {
-            let mut memory = nested(&hit.memory);
-            memory["similarity_score"] = json!(hit.score);
-            memory
-        })
+        .map(|hit| with(nested(&hit.memory), "similarity_score", json!(hit.score)))
         .collect();
     dictionary(json!({"query": query, "count": memories.len(), "memories": memories}))
 }

@@ -5,7 +5,7 @@ use crate::api::wire::FilterJson;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::daemon::Daemon;
 use crate::mcp::failure::Failure;
-use crate::mcp::form::nested;
+use crate::mcp::form::{nested, with};
 use crate::mcp::newest::{ANSWER_MAX, Newest};
 use crate::model::draft::normalise_tag;
 use serde_json::{Value, json};
@@ -40,16 +40,14 @@ fn ask(mut arguments: Arguments) -> Result<FilterJson, Failure> {
 /// `total` stands only where there are more than one answer carries.
 fn answer(filter: &FilterJson, found: &Newest) -> Output {
     let n_shown = found.memories.len();
-    let mut structured = json!({
+    let structured = json!({
         "memories": found.memories.iter().map(nested).collect::<Vec<Value>>(),
         "tags": filter.tags,
         "match_type": if filter.tags_all { "ALL" } else { "ANY" },
         "count": n_shown,
     });
-    if usize::try_from(found.total).is_ok_and(|total| total > n_shown) {
-        structured["total"] = json!(found.total);
-    }
-    dictionary(structured)
+    let is_cut = usize::try_from(found.total).is_ok_and(|total| total > n_shown);
+    dictionary(if is_cut { with(structured, "total", json!(found.total)) } else { structured })
 }
 
 #[cfg(test)]
