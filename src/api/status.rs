@@ -9,7 +9,7 @@ use crate::clock::Micros;
 use crate::embed::status::{EmbedderState, EmbedderStatus};
 use crate::remote::contract::Contract;
 use crate::replicate::handle::held_action;
-use crate::replicate::progress::{ProductProgress, Progress, SyncState};
+use crate::replicate::progress::{Course, ProductProgress, Progress, SyncState};
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link, LinkMode};
 use crate::store::oldest::{self, Oldest};
@@ -119,6 +119,9 @@ pub struct ReplicationJson {
     pub products: ProductsJson,
     /// What comes from other devices.
     pub pull: PullJson,
+    /// How far what was there before has been carried.
+    #[serde(default)]
+    pub backfill: BackfillJson,
     /// What was used.
     pub budget: BudgetJson,
 }
@@ -191,6 +194,35 @@ pub struct PullJson {
     /// Seconds by which the newest change of others is later than this device's clock, if that is suspect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_ahead_s: Option<u64>,
+}
+
+/// The backfill: what was on either side when the account was linked.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct BackfillJson {
+    /// Memories of this device on their way to the cloud; null if there were none.
+    pub up: Option<CourseJson>,
+    /// Positions of the feed that are read; null if there were none.
+    pub down: Option<CourseJson>,
+}
+
+/// One direction of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CourseJson {
+    /// Carried.
+    pub done: u64,
+    /// There to carry in all.
+    pub total: u64,
+    /// Carried in a minute, lately.
+    pub per_min: f64,
+    /// Seconds until it is over, as far as can be told.
+    pub eta_s: Option<u64>,
+}
+
+impl From<Course> for CourseJson {
+    fn from(course: Course) -> Self {
+        let Course { done, total, per_min, eta_s } = course;
+        Self { done, total, per_min, eta_s }
+    }
 }
 
 /// What was used of the account's limits.
@@ -336,6 +368,10 @@ fn replication(stored: &Stored, progress: &Progress, now: Micros) -> Replication
             quarantined: quarantined.1,
             held_deletions: progress.pull.held.map(|(deletions, _)| deletions),
             clock_ahead_s: progress.pull.ahead.map(|ahead| ahead.as_secs()),
+        },
+        backfill: BackfillJson {
+            up: progress.up.map(CourseJson::from),
+            down: progress.down.map(CourseJson::from),
         },
         budget: BudgetJson {
             requests_5min: progress.requests_5min,

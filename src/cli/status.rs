@@ -4,7 +4,7 @@ use super::failure::{Code, Failure};
 use super::session::Session;
 use super::{args, output};
 use crate::api::oldest::OldestJson;
-use crate::api::status::StatusJson;
+use crate::api::status::{CourseJson, StatusJson};
 use crate::clock::{Clock as _, Micros, SystemClock};
 use serde_json::json;
 use std::process::ExitCode;
@@ -150,8 +150,25 @@ fn replication(status: &StatusJson, now: Micros) -> String {
         // Whole seconds are enough for people.
         line.push_str(&format!(", the oldest for {age:.0} s"));
     }
+    let ways = [("up", &replication.backfill.up), ("down", &replication.backfill.down)];
+    for (way, course) in ways {
+        if let Some(course) = course.as_ref().filter(|course| course.done < course.total) {
+            line.push_str(&format!("\n             {}", backfill(way, course)));
+        }
+    }
     if let Some(blocked) = outbox.oldest.as_ref().and_then(|oldest| blocked(oldest, now)) {
         line.push_str(&format!("\n             {blocked}"));
+    }
+    line
+}
+
+fn backfill(way: &str, course: &CourseJson) -> String {
+    let mut line = format!("backfill {way}: {} of {}", course.done, course.total);
+    if course.per_min > 0.0 {
+        line.push_str(&format!(", {:.0} a minute", course.per_min));
+    }
+    if let Some(eta_s) = course.eta_s {
+        line.push_str(&format!(", about {} left", duration(eta_s)));
     }
     line
 }
@@ -203,6 +220,17 @@ mod tests {
         );
         assert_eq!(told(Some("a"), Some(0)), "the oldest is blocked: a; tried now");
         assert_eq!(told(Some("parked: b"), None), "the oldest is blocked: parked: b");
+    }
+
+    #[test]
+    fn a_backfill_tells_how_far_it_is() {
+        let mut course = CourseJson { done: 1200, total: 10_000, per_min: 0.0, eta_s: None };
+        assert_eq!(backfill("up", &course), "backfill up: 1200 of 10000");
+        course = CourseJson { per_min: 300.4, eta_s: Some(1760), ..course };
+        assert_eq!(
+            backfill("down", &course),
+            "backfill down: 1200 of 10000, 300 a minute, about 29 min left"
+        );
     }
 
     #[test]

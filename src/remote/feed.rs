@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Entries in one page.
-pub const PAGE_MAX: usize = 1000;
+pub const PAGE_MAX: usize = 2000;
 /// Memories in one request by ids.
 pub const FETCH_MAX: usize = 100;
 /// Bytes of states, metadata or texts in one answer.

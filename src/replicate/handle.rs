@@ -1,6 +1,6 @@
 //! The side of the replicator that others hold: what it is doing, and what they may ask of it.
 
-use super::breaker::Breakers;
+use super::breaker::{Admission, Breakers};
 use super::gates::action;
 use super::plan::{self, Waits};
 use super::progress::{ProductProgress, Progress, PullProgress, SyncState};
@@ -151,6 +151,25 @@ pub(super) fn progress(session: &Session, due: Due, cursor: i64, now: Micros) ->
         requests_limit: limit(),
         ..Progress::default()
     };
+    let held = |products: &[Remote]| {
+        let shut = products.iter().filter_map(|one| match breakers.of(*one).admission(now) {
+            Admission::Shut { until } => {
+                Some((until, breakers.of(*one).trouble() == Some(SyncState::Quota)))
+            }
+            _ => None,
+        });
+        shut.max_by_key(|(until, _)| *until)
+    };
+    let up_by: &[Remote] = if session.link.is_local_space {
+        &[Remote::D1, Remote::Vectorize, Remote::R2]
+    } else {
+        &[Remote::D1, Remote::Vectorize, Remote::R2, Remote::Ai]
+    };
+    {
+        let backfill = session.backfill();
+        progress.up = backfill.0.course(now, held(up_by));
+        progress.down = backfill.1.course(now, held(&[Remote::D1]));
+    }
     progress.pull = pull_progress(session, due.pull, cursor, now);
     progress.state = most_important(&progress);
     let actions = Breakers::PRODUCTS.into_iter().filter_map(|one| action(breakers.of(one)));
@@ -248,7 +267,7 @@ fn most_important(progress: &Progress) -> SyncState {
 }
 
 /// How a wait for an empty outbox ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Drained {
     /// Whether nothing is owed that could be sent, and everything of others is read. Parked and conflicting entries are no part of it:
     /// look at the counts.

@@ -27,6 +27,7 @@
 pub mod progress;
 
 pub mod breaker;
+pub mod course;
 pub mod pace;
 pub mod plan;
 pub mod polling;

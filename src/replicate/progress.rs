@@ -77,8 +77,22 @@ pub struct PullProgress {
     pub ahead: Option<std::time::Duration>,
 }
 
+/// How far the backfill has come in one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Course {
+    /// Carried.
+    pub done: u64,
+    /// There to carry in all: memories on the way up, positions of the feed on the way down.
+    pub total: u64,
+    /// Carried in a minute, lately; 0 where nothing moves.
+    pub per_min: f64,
+    /// Seconds until it is over, as far as can be told: waits that are known are in it, and days where a
+    /// day's limit is used up.
+    pub eta_s: Option<u64>,
+}
+
 /// Replication as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Progress {
     /// The state that matters most among the products'.
     pub state: SyncState,
@@ -92,6 +106,10 @@ pub struct Progress {
     pub ai: ProductProgress,
     /// What comes from others.
     pub pull: PullProgress,
+    /// The upload of what was here when the account was linked; `None` if nothing was.
+    pub up: Option<Course>,
+    /// The reading of what was there then.
+    pub down: Option<Course>,
     /// Requests in the last five minutes.
     pub requests_5min: u64,
     /// Requests that memtide allows itself in five minutes.

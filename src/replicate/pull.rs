@@ -21,6 +21,8 @@ use crate::store::outbox::Setback;
 use crate::store::pull::{self, Applied, Became, Page};
 use std::time::Duration;
 
+/// Entries that are written down in one transaction.
+const APPLIED_MAX: usize = 500;
 /// The shortest wait for an entry that is about to change.
 const SETTLE_MIN: Duration = Duration::from_secs(1);
 
@@ -58,23 +60,54 @@ async fn page(session: &Session, d1: &D1) -> Result<Tally, Trouble> {
         Recognised::Other => return Ok(Tally::default()),
     }
     let n_entries = page.entries.len();
+    session.begins_reading(from, page.newest);
     let intake = intake::of_page(session, d1, page.entries).await?;
     let Some((to, nonce)) = intake.end.clone() else {
         return Ok(at_the_end(session, &intake, n_entries));
     };
     let behind = u64::try_from(page.newest - to).unwrap_or(0);
     let has_more = n_entries >= limit || behind > 0;
-    let local = Page {
-        from,
-        to,
-        anchor: nonce.map(|nonce| (to, nonce)),
-        incoming: intake.incoming,
-        quarantined: intake.quarantined,
-        empty: intake.empty,
-        gone: intake.gone.into_iter().map(|(key, _)| key).collect(),
-    };
-    note_skew(session, &local);
-    Ok(apply(session, local, behind, has_more, intake.settles_in).await?)
+    let settles_in = intake.settles_in;
+    let mut parts = parts(intake, from, to, nonce).into_iter().peekable();
+    let mut tally = Tally::default();
+    while let Some(part) = parts.next() {
+        note_skew(session, &part);
+        let is_last = parts.peek().is_none();
+        let settles_in = settles_in.filter(|_| is_last);
+        let applied = apply(session, part, behind, has_more || !is_last, settles_in).await?;
+        if applied.pulled == 0 {
+            break;
+        }
+        tally.add(applied);
+    }
+    Ok(tally)
+}
+
+/// Divides what a page brought: nobody waits for the store for longer than one part takes.
+fn parts(intake: Intake, from: i64, to: i64, nonce: Option<String>) -> Vec<Page> {
+    let mut seqs: Vec<i64> = intake.incoming.iter().map(|one| one.seq).collect();
+    seqs.extend(intake.quarantined.iter().map(|one| one.seq));
+    seqs.extend(intake.empty.iter().map(|(_, seq)| *seq));
+    seqs.extend(intake.gone.iter().map(|(_, seq)| *seq));
+    seqs.sort_unstable();
+    let mut ends: Vec<i64> = seqs.chunks(APPLIED_MAX).filter_map(<[i64]>::last).copied().collect();
+    ends.pop();
+    ends.push(to);
+    let Intake { mut incoming, mut quarantined, mut empty, mut gone, .. } = intake;
+    let mut pages: Vec<Page> = Vec::new();
+    for end in ends {
+        let anchor = nonce.clone().filter(|_| end == to).map(|nonce| (end, nonce));
+        pages.push(Page {
+            from: pages.last().map_or(from, |page| page.to),
+            to: end,
+            anchor,
+            incoming: incoming.extract_if(.., |one| one.seq <= end).collect(),
+            quarantined: quarantined.extract_if(.., |one| one.seq <= end).collect(),
+            empty: empty.extract_if(.., |(_, seq)| *seq <= end).collect(),
+            gone: gone.extract_if(.., |(_, seq)| *seq <= end).map(|(key, _)| key).collect(),
+        });
+    }
+    pages
 }
 
 /// Puts rows of the Python service into the feed that no trigger told of.

@@ -226,6 +226,7 @@ impl Replicator {
             // Where there was something there may be more: the next pass looks.
             due.d1 = Some(now);
         }
+        self.watch_backfill(&session, now).await?;
         let progress = progress(&session, due, cursor, now);
         let pull_at = progress.pull.next_at.filter(|_| due.pull.is_some());
         let look_at = contact::awaited_at(&session, now);
@@ -233,6 +234,22 @@ impl Replicator {
         let next_at = next_at.into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
+    }
+
+    /// Notes how much of the backfill is left.
+    async fn watch_backfill(&self, session: &Session, now: Micros) -> Result<(), StoreError> {
+        let n_up = self.shared.store.read(store::survey::n_backfill).await?;
+        let pace = session.pace().clone();
+        let (is_read, n_down) = (pace.was_ever_caught_up(), pace.behind());
+        let mut backfill = session.backfill();
+        backfill.0.saw(n_up, now);
+        match n_down {
+            _ if session.link.mode == LinkMode::Shadow => {}
+            _ if is_read => backfill.1.end(now),
+            Some(n_down) => backfill.1.saw(n_down, now),
+            None => {}
+        }
+        Ok(())
     }
 
     /// Tells that nothing is sent and why, with what is known all the same.

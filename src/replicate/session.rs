@@ -4,6 +4,7 @@
 use super::breaker::{Admission, Breakers};
 use super::confirm::Watch;
 use super::contact::{Contact, Known};
+use super::course::{Begun, Way};
 use super::gates::Gates;
 use super::handle::limit;
 use super::pace::Pace;
@@ -49,6 +50,7 @@ const BUDGET: &str = "budget";
 const USAGE: &str = "usage";
 const FOREIGN: &str = "foreign_database";
 const CALENDAR: &str = "upkeep";
+const BACKFILL: &str = "backfill";
 pub(super) const CONTACT: &str = "first_contact";
 
 /// What an earlier run of the replicator has left in the store.
@@ -60,6 +62,7 @@ pub(super) struct Remembered {
     foreign: Option<String>,
     dates: Dates,
     contact: Known,
+    backfill: (Begun, Begun),
 }
 
 impl Remembered {
@@ -74,6 +77,7 @@ impl Remembered {
             foreign: parsed(link::remembered(read, FOREIGN)?),
             dates: parsed(link::remembered(read, CALENDAR)?),
             contact: parsed(link::remembered(read, CONTACT)?),
+            backfill: parsed(link::remembered(read, BACKFILL)?),
         })
     }
 }
@@ -171,6 +175,7 @@ pub(super) struct Session {
     pub(super) watch: Watch,
     pub(super) calendar: Calendar,
     pub(super) contact: Contact,
+    backfill: Mutex<(Way, Way)>,
     pace: Mutex<Pace>,
     polling: Mutex<Polling>,
     /// Memories that others changed, not told yet.
@@ -204,6 +209,10 @@ impl Session {
             watch: Watch::default(),
             calendar: Calendar::from_dates(remembered.dates),
             contact: Contact::from_known(remembered.contact),
+            backfill: Mutex::new((
+                Way::from_begun(remembered.backfill.0),
+                Way::from_begun(remembered.backfill.1),
+            )),
             pace: Mutex::default(),
             polling: Mutex::default(),
             news: Mutex::default(),
@@ -229,6 +238,20 @@ impl Session {
     /// Whether the database tells of the Python service's writes.
     pub(super) fn polling(&self) -> MutexGuard<'_, Polling> {
         self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The feed is read on from `from`, and its newest position is `newest`.
+    pub(super) fn begins_reading(&self, from: i64, newest: i64) {
+        let behind = u64::try_from(newest - from).unwrap_or(0);
+        self.pace().saw_behind(behind);
+        if !self.pace().was_ever_caught_up() {
+            self.backfill().1.saw(behind, self.now());
+        }
+    }
+
+    /// How far the backfill has come, up and down.
+    pub(super) fn backfill(&self) -> MutexGuard<'_, (Way, Way)> {
+        self.backfill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes memories that others changed.
@@ -274,6 +297,10 @@ impl Session {
             (FOREIGN, written(&self.gates.foreign())),
             (CALENDAR, written(&self.calendar.dates())),
             (CONTACT, written(&self.contact.known())),
+            (BACKFILL, {
+                let backfill = self.backfill();
+                written(&(backfill.0.begun(), backfill.1.begun()))
+            }),
         ]
     }
 }

@@ -58,6 +58,17 @@ fn is_in_conflict(write: &Write<'_>, key: i64, why: &str) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Memories that owe the cloud anything in the backfill lane, in whatever state that is.
+///
+/// # Errors
+/// The database refused.
+pub fn n_backfill(read: &Read<'_>) -> Result<u64, StoreError> {
+    Ok(read
+        .conn
+        .prepare_cached("SELECT count(DISTINCT memory) FROM outbox WHERE lane = 1")?
+        .query_row([], |row| row.get(0))?)
+}
+
 /// Whether any duty to `product` in the backfill lane is to be carried out.
 ///
 /// # Errors

@@ -236,7 +236,7 @@ async fn eight_thousand_memories_arrive_once_though_the_backfill_is_killed_twent
     world.mode = LinkMode::Dual;
     world.activate().await;
     world.remember_many(8000).await;
-    world.embed().await;
+    while world.embed().await > 0 {}
     world.provision(&Contract::local(crate::space()).unwrap()).await;
     world.link().await.unwrap();
     let mut in_the_middle = 0;

@@ -132,8 +132,21 @@ async fn a_backfill_upwards_takes_days_and_loses_nothing() {
     world.remember_many(2000).await;
     world.link().await.unwrap();
     let started = world.clock.now();
-    let n_refused = days(&world, |_| {}).await;
+    let courses = std::sync::Mutex::new(Vec::new());
+    let n_refused = days(&world, |world| {
+        let progress = world.replicator.handle().progress();
+        courses.lock().unwrap().push((progress.state, progress.up.unwrap()));
+    })
+    .await;
     assert!(n_refused >= 2, "{n_refused}");
+    let courses = courses.into_inner().unwrap();
+    assert!(courses.iter().all(|(_, up)| up.total == 2000), "{courses:?}");
+    assert!(courses.is_sorted_by_key(|(_, up)| up.done), "{courses:?}");
+    let (_, held) = courses.iter().find(|(state, _)| *state == SyncState::Quota).unwrap();
+    let hours = held.eta_s.expect("today is the measure of tomorrow") / 3600;
+    assert!(held.done < 1000 && (24..200).contains(&hours), "{held:?}");
+    let (_, last) = courses.last().unwrap();
+    assert_eq!((last.done, last.eta_s), (2000, Some(0)));
     assert!(world.clock.now().since(started) > Duration::from_hours(24));
     assert_eq!(world.rows("SELECT count(*) FROM memories"), ["2000"]);
     assert_eq!(world.counts().await.parked, 0);
@@ -156,8 +169,19 @@ async fn a_backfill_downwards_takes_days_and_loses_nothing() {
         }
     };
     assert_eq!(linked.link.vector_index, names().index);
+    let progress = |world: &World| world.replicator.handle().progress().down;
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        world.step().await;
+        seen.extend(progress(&world));
+        world.clock.advance(Duration::from_secs(11));
+    }
+    assert!(seen.iter().any(|down| down.done < down.total && down.total == 3000), "{seen:?}");
+    world.restart();
     let n_refused = days(&world, |_| {}).await;
     assert!(n_refused >= 1, "{n_refused}");
+    let down = progress(&world).unwrap();
+    assert_eq!((down.done, down.total, down.eta_s), (3000, 3000, Some(0)), "over a restart, too");
     assert_here(&world, &all).await;
     assert_eq!(world.rows("SELECT count(*) FROM mt_entry"), ["3000"]);
 }
