@@ -2,7 +2,11 @@
 //! releases write.
 
 #[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
+#[expect(
+    dead_code,
+    clippy::indexing_slicing,
+    reason = "other tests use the rest, and a test may fail"
+)]
 mod daemon;
 #[path = "support/home.rs"]
 mod home;
