@@ -7,9 +7,9 @@
     clippy::indexing_slicing,
     reason = "other tests use the rest, and a test may fail"
 )]
-mod daemon;
-#[path = "support/home.rs"]
 mod home;
+#[path = "support/model.rs"]
+mod model;
 #[path = "support/npm.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod npm;
@@ -27,5 +27,7 @@ mod inspected;
 mod moving;
 #[path = "migrate/real.rs"]
 mod real;
+#[path = "migrate/verified.rs"]
+mod verified;
 #[path = "migrate/written.rs"]
 mod written;

@@ -202,7 +202,7 @@ impl From<SourceError> for ApiError {
     }
 }
 
-async fn answer(doors: &Doors) -> Result<Json<MigrateAnswer>, ApiError> {
+pub(super) async fn answer(doors: &Doors) -> Result<Json<MigrateAnswer>, ApiError> {
     let source = doors.service.read(source::current).await?;
     let job = doors.migrator.job();
     let migration = MigrationJson::new(source.as_ref(), job.as_ref(), doors.migrator.trouble());
@@ -245,7 +245,7 @@ pub(super) async fn finish(State(doors): State<Doors>) -> Result<Json<MigrateAns
     answer(&doors).await
 }
 
-fn refuse_relative(path: &std::path::Path) -> Result<(), ApiError> {
+pub(super) fn refuse_relative(path: &std::path::Path) -> Result<(), ApiError> {
     if path.is_absolute() {
         return Ok(());
     }

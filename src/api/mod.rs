@@ -15,6 +15,7 @@ pub mod routes;
 pub mod server;
 pub mod status;
 pub mod transfer;
+pub mod verify;
 pub mod wire;
 
 mod body;

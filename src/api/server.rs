@@ -2,7 +2,7 @@
 
 use super::doors::Doors;
 use super::listen;
-use super::{audit, cloud, events, migrate, routes, status, transfer};
+use super::{audit, cloud, events, migrate, routes, status, transfer, verify};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
@@ -34,6 +34,7 @@ pub fn router(doors: Doors) -> Router {
         .route("/v1/migrate/cancel", post(migrate::cancel))
         .route("/v1/migrate/follow", post(migrate::follow))
         .route("/v1/migrate/finish", post(migrate::finish))
+        .route("/v1/migrate/verify", post(verify::verify))
         .route("/v1/export", get(transfer::export))
         .route("/v1/import", post(transfer::import))
         .route("/v1/events", get(events::events))

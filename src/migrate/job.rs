@@ -414,12 +414,12 @@ impl Migrator {
         self.is_running().map_or(Ok(()), |kind| Err(MigrateError::Running(kind)))
     }
 
-    async fn current(&self) -> Result<source::Source, MigrateError> {
+    pub(super) async fn current(&self) -> Result<source::Source, MigrateError> {
         self.inner.service.read(source::current).await?.ok_or(MigrateError::NoSource)
     }
 
     /// Opens the source once, so that whoever asks hears at once what is wrong with it. Returns its real path.
-    async fn look_at(&self, path: &Path) -> Result<String, MigrateError> {
+    pub(super) async fn look_at(&self, path: &Path) -> Result<String, MigrateError> {
         let path = path.to_owned();
         let shutdown = self.inner.shutdown.clone();
         let looked = tokio::task::spawn_blocking(move || {

@@ -8,6 +8,7 @@
 //! Only a live log needs company: SQLite keeps the files `-wal` and `-shm` beside a database in that mode
 //! while anybody has it open, and creates them, empty, if nobody had.
 
+pub mod compare;
 pub mod edge;
 pub mod feed;
 pub mod inspect;
@@ -17,10 +18,12 @@ pub mod layout;
 pub mod locate;
 pub mod prints;
 pub mod pseudo;
+pub mod queries;
 pub mod report;
 pub mod row;
 pub mod source;
 pub mod vectors;
+pub mod verify;
 
 mod chunks;
 mod follow;

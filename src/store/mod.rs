@@ -19,6 +19,7 @@ pub mod carried;
 pub mod digest;
 pub mod edge;
 pub mod error;
+pub mod held;
 pub mod link;
 pub mod memory;
 pub mod oldest;

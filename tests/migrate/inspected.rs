@@ -10,7 +10,6 @@ use memtide::migrate::inspect::{Report, inspect};
 use memtide::migrate::source::Source;
 use rusqlite::Connection;
 use rusqlite::types::Value as Sql;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const NOW: Micros = Micros(1_800_000_000_000_000);
@@ -244,28 +243,23 @@ fn a_keyword_index_with_ghosts_and_a_damaged_one_are_told() {
 #[test]
 fn the_command_finds_the_database_and_tells_in_words_and_json() {
     let home = Home::new();
-    let missing = home.command(&["migrate", "inspect"]).output().unwrap();
-    let complaint = String::from_utf8(missing.stderr).unwrap();
-    assert_eq!(missing.status.code(), Some(1));
-    assert!(complaint.contains("no database of mcp-memory-service was found"), "{complaint}");
-    assert!(complaint.contains("hint: name it"), "{complaint}");
-    let base = home.folder().join("base");
+    let missing = home.run(&["migrate", "inspect"]);
+    assert_eq!(missing.code, Some(1));
+    assert!(missing.err.contains("no database of mcp-memory-service was found"), "{missing:?}");
+    assert!(missing.err.contains("hint: name it"), "{missing:?}");
+    let base = home.root().join("base");
     std::fs::create_dir(&base).unwrap();
     let path = base.join("sqlite_vec.db");
     filled(&path, Release::V12);
-    let run = |arguments: &[&str], name: &str, value: &Path| {
-        let output = home.command(arguments).env(name, value).output().unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{complaint}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let json = ["migrate", "inspect", "--json"];
-    let by_file: Value =
-        serde_json::from_str(&run(&json, "MCP_MEMORY_SQLITE_PATH", &path)).unwrap();
-    let by_folder: Value = serde_json::from_str(&run(&json, "MCP_MEMORY_BASE_DIR", &base)).unwrap();
+    let by_file = Home::new().with("MCP_MEMORY_SQLITE_PATH", &path);
+    let by_file = by_file.run(&["migrate", "inspect", "--json"]).json();
+    let by_folder = Home::new().with("MCP_MEMORY_BASE_DIR", &base);
+    let by_folder = by_folder.run(&["migrate", "inspect", "--json"]).json();
     assert_eq!(by_file, by_folder);
     assert_eq!(by_file["memories"]["live"], 14);
-    let words = run(&["migrate", "inspect", path.to_str().unwrap()], "LANG", Path::new("C"));
+    let said = home.run(&["migrate", "inspect", path.to_str().unwrap()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let words = said.out;
     for part in [
         "schema      version 19, as written by release 12 or later",
         "memories    14 live, 1 deleted",

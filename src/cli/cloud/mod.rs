@@ -8,7 +8,7 @@ mod link;
 mod plan;
 mod sync;
 mod token;
-mod verify;
+pub(super) mod verify;
 
 use super::args;
 use super::failure::Failure;

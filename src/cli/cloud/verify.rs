@@ -12,10 +12,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 pub(super) fn run(session: &Session, args: &args::CloudVerify) -> Result<ExitCode, Failure> {
-    let ordinary = session.client()?;
-    let patient = Client::new(ordinary.socket().to_owned(), "cli", TIMEOUT);
-    let request = VerifyRequest { repair: args.repair };
-    let answer: VerifyAnswer = session.block_on(patient.post("/v1/cloud/verify", &request))?;
+    let answer = ask(session, &session.client()?, args.repair)?;
     if args.json {
         output::json(&answer)?;
     } else {
@@ -25,7 +22,18 @@ pub(super) fn run(session: &Session, args: &args::CloudVerify) -> Result<ExitCod
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn print(answer: &VerifyAnswer) -> Result<(), Failure> {
+/// Has the daemon compare what is here with the cloud.
+pub(in crate::cli) fn ask(
+    session: &Session,
+    client: &Client,
+    repair: bool,
+) -> Result<VerifyAnswer, Failure> {
+    let patient = Client::new(client.socket().to_owned(), "cli", TIMEOUT);
+    Ok(session.block_on(patient.post("/v1/cloud/verify", &VerifyRequest { repair }))?)
+}
+
+/// Prints a comparison with the cloud.
+pub(in crate::cli) fn print(answer: &VerifyAnswer) -> Result<(), Failure> {
     let compared = &answer.compared;
     let counts = [
         (Some(compared.entries), "state", "states"),

@@ -14,6 +14,8 @@ pub enum Migrate {
     Follow(Follow),
     /// Tell how far the move has come
     Status(JsonOnly),
+    /// Compare every memory with what is here, and with the cloud if one is linked; changes nothing
+    Verify(Verify),
     /// End the move: nothing of the database is taken over any more
     Finish(JsonOnly),
 }
@@ -39,6 +41,19 @@ pub struct Follow {
     /// Delete even many memories that are gone from a database which keeps no deletions
     #[arg(long)]
     pub accept_deletions: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `migrate verify`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Verify {
+    /// The database (default: that of the last import, else where the service keeps it)
+    pub path: Option<PathBuf>,
+    /// Ask both sides the queries of this file, one a line, and compare what they find
+    #[arg(long, value_name = "FILE")]
+    pub queries: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

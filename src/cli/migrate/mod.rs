@@ -8,6 +8,7 @@ mod import;
 mod inspect;
 mod place;
 mod status;
+mod verify;
 mod wait;
 
 pub(super) use status::told;
@@ -22,6 +23,7 @@ pub(super) fn run(session: &Session, command: args::Migrate) -> Result<ExitCode,
         args::Migrate::Import(args) => import::run(session, &args),
         args::Migrate::Follow(args) => follow::run(session, &args),
         args::Migrate::Status(args) => status::run(session, &args),
+        args::Migrate::Verify(args) => verify::run(session, &args),
         args::Migrate::Finish(args) => finish::run(session, &args),
     }
 }
