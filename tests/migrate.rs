@@ -1,9 +1,10 @@
 //! Moving in from the Python service: databases in every variant of its schema, and what its real
 //! releases write.
 
+#![expect(clippy::indexing_slicing, reason = "what isn't as expected fails the test")]
+
 #[path = "support/daemon.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-#[expect(clippy::indexing_slicing, reason = "what isn't as expected fails the test")]
 mod daemon;
 #[path = "support/model.rs"]
 mod model;
@@ -26,6 +27,8 @@ mod inspected;
 mod moving;
 #[path = "migrate/real.rs"]
 mod real;
+#[path = "migrate/vectors.rs"]
+mod vectors;
 #[path = "migrate/verified.rs"]
 mod verified;
 #[path = "migrate/written.rs"]
