@@ -3,7 +3,7 @@
 
 #[path = "support/daemon.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-mod home;
+mod daemon;
 #[path = "support/model.rs"]
 mod model;
 #[path = "support/npm.rs"]
@@ -15,9 +15,15 @@ mod python_service;
 
 #[path = "migrate/bad.rs"]
 mod bad;
+#[path = "migrate/faults.rs"]
+mod faults;
 #[path = "migrate/inspected.rs"]
 mod inspected;
+#[path = "migrate/moving.rs"]
+mod moving;
 #[path = "migrate/real.rs"]
 mod real;
 #[path = "migrate/verified.rs"]
 mod verified;
+#[path = "migrate/written.rs"]
+mod written;

@@ -11,6 +11,7 @@ pub mod rig;
 pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;
+pub mod migrate;
 pub mod search;
 pub mod startup;
 pub mod store;

@@ -27,6 +27,17 @@ fn parse_resident(status: &str) -> Option<Resident> {
     Some(Resident { anonymous: kib("RssAnon:")? * 1024, mapped: mapped * 1024 })
 }
 
+/// The most that `pid` has had resident at once, mapped files included; `None` where the system has no `/proc`.
+pub fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    parse_peak(&status)
+}
+
+fn parse_peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// Processor time of all threads of `pid` that live; `None` where the system has no `/proc`.
 pub fn cpu_time(pid: u32) -> Option<Duration> {
     let mut sum = Duration::ZERO;
@@ -64,6 +75,7 @@ mod tests {
         let expected = Resident { anonymous: 100 << 10, mapped: 200 << 10 };
         assert_eq!(parse_resident(status), Some(expected));
         assert_eq!(parse_resident("VmRSS: 3 kB"), None);
+        assert_eq!(parse_peak("VmPeak:\t 9 kB\nVmHWM:\t   5 kB\n"), Some(5 << 10));
     }
 
     #[test]

@@ -546,6 +546,8 @@ pub enum BenchKind {
     Sync,
     /// Carrying many memories up to the emulated cloud and down to empty devices.
     Converge,
+    /// Moving in from a database of mcp-memory-service, and following it.
+    Migrate,
 }
 
 /// `completions`.

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
-use crate::bench::{clients, search, startup, store};
+use crate::bench::{clients, migrate, search, startup, store};
 #[cfg(feature = "emulator")]
 use crate::bench::{converge::run as converge, sync::run as sync};
 use std::ffi::OsString;
@@ -38,6 +38,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
             args::BenchKind::Startup => startup::run(&bench).await,
             args::BenchKind::Sync => sync(&bench).await,
             args::BenchKind::Converge => converge(&bench).await,
+            args::BenchKind::Migrate => migrate::run(&bench).await,
         }
     });
     let mut report = report?;

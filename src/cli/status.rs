@@ -92,6 +92,9 @@ pub(super) fn text(status: &StatusJson) -> String {
     };
     lines.push(format!("search       {} is {}{waiting}", embedder.model, embedder.state));
     lines.push(replication(status, SystemClock.now()));
+    if status.migration.source.is_some() {
+        lines.push(format!("moving in    {}", super::migrate::told(&status.migration)));
+    }
     let daemon = &status.daemon;
     lines.push(format!(
         "daemon       {}, pid {}, up {}, {} resident, started by {}",

@@ -11,12 +11,12 @@ use super::source::SourceError;
 use super::vectors::{self, DecideError};
 use crate::clock::{Micros, SharedClock};
 use crate::service::Service;
+use crate::store::Write;
 use crate::store::edge::{self, Edge};
 use crate::store::error::StoreError;
 use crate::store::reconcile::{self, Held};
 use crate::store::source::{self, Stage};
 use crate::store::takeover::{self, Batch, Outcome};
-use crate::store::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
 /// Memories that are compared in one reading.
-const RECONCILED: usize = 5000;
+const RECONCILED: usize = 2000;
 /// Pause before a store that has too much to do is asked again.
 const BUSY: Duration = Duration::from_millis(50);
 /// Rows that may be gone without a question.
@@ -313,10 +313,9 @@ impl Run<'_> {
         write(self.service, move |write| source::set_total(write, key, source_rows)).await?;
         let (mut sum, mut after) = (Held::default(), Some(0));
         while let Some(from) = after {
-            let (held, next) = self
-                .service
-                .read(move |read: &Read<'_>| reconcile::held(read, key, from, RECONCILED))
-                .await?;
+            let (held, next) =
+                write(self.service, move |write| reconcile::held(write, key, from, RECONCILED))
+                    .await?;
             sum.rows += held.rows;
             sum.digest = sum.digest.wrapping_add(held.digest);
             sum.other_texts += held.other_texts;

@@ -1,7 +1,7 @@
 //! A source and what is here of it, compared by numbers after an import.
 
 use super::error::StoreError;
-use super::reader::Read;
+use super::writer::Write;
 use crate::model::id::{BodyHash, MemoryId};
 use crate::model::seen::Seen;
 use sha2::{Digest as _, Sha256};
@@ -29,17 +29,18 @@ pub fn digest(id: &MemoryId, body: &BodyHash) -> u64 {
 }
 
 /// What is here of a source, of rows after the memory with the local key `after`, at most `limit` of them; and
-/// where to go on, `None` at the end.
+/// where to go on, `None` at the end. The writer's connection is asked, as those that only read map the file:
+/// a look at all of it would fill the memory with it.
 ///
 /// # Errors
 /// The database refused.
 pub fn held(
-    read: &Read<'_>,
+    write: &mut Write<'_>,
     source: i64,
     after: i64,
     limit: usize,
 ) -> Result<(Held, Option<i64>), StoreError> {
-    let mut statement = read.conn.prepare_cached(
+    let mut statement = write.conn.prepare_cached(
         "SELECT s.memory, m.id, m.body, m.deleted_at IS NULL, s.seen FROM source_row s
          JOIN memory m ON m.key = s.memory
          WHERE s.source = ?1 AND s.memory > ?2 AND s.row IS NOT NULL ORDER BY s.memory LIMIT ?3",

@@ -22,7 +22,7 @@ CREATE TABLE source_row(
   seen TEXT NOT NULL,               -- JSON
   PRIMARY KEY (source, memory)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX source_row_row ON source_row(source, row);
+CREATE INDEX source_row_row ON source_row(source, row, print);
 
 -- Columns of a source that memtide keeps and doesn't use, as JSON by name.
 CREATE TABLE carried(

@@ -219,7 +219,7 @@ impl<'a> Taking<'a> {
         if let Some(here) = here.as_ref().filter(|here| here.showed() == Some(shows.as_str())) {
             return self.nothing_new(write, here, row);
         }
-        let before = Row::load(write, &row.id)?;
+        let before = if here.is_some() { Row::load(write, &row.id)? } else { None };
         let showed = here.as_ref().and_then(Here::showed);
         let mut met = meet(before.as_ref(), showed, row, self.batch.observed_at);
         let content = text(write, before.as_ref(), &mut met.state, row);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::home::{Home, Said};
+use super::daemon::{Home, Said};
 use super::model;
 use super::python_service::{PythonService, Release as Real};
 use super::real::live;

@@ -11,6 +11,8 @@ mod status;
 mod verify;
 mod wait;
 
+pub(super) use status::told;
+
 use super::failure::Failure;
 use super::session::Session;
 use std::process::ExitCode;

@@ -37,7 +37,7 @@ fn text(answer: &MigrateAnswer) -> String {
 }
 
 /// How the move stands, in one line.
-pub(in super::super) fn told(migration: &MigrationJson) -> String {
+pub(in crate::cli) fn told(migration: &MigrationJson) -> String {
     let Some(source) = &migration.source else {
         return "nothing was imported yet (see `memtide migrate --help`)".to_owned();
     };
