@@ -27,8 +27,6 @@ mod inspected;
 mod moving;
 #[path = "migrate/real.rs"]
 mod real;
-#[path = "migrate/vectors.rs"]
-mod vectors;
 #[path = "migrate/verified.rs"]
 mod verified;
 #[path = "migrate/written.rs"]
