@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::home::{Daemon, Home};
+use super::daemon::{Daemon, Home};
 use super::moving::{held, source_path, until};
 use super::written::Written;
 use rand::{RngExt as _, SeedableRng as _};

@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use super::home::{Home, Said};
+use super::daemon::{Home, Said};
 use super::written::Written;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};

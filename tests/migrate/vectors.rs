@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use super::home::Home;
+use super::daemon::Home;
 use super::model;
 use memtide::bench::python_database::{PythonDatabase, Release, Row};
 use memtide::embed::embedder::{Embedder, EmbedderOptions};
