@@ -27,6 +27,8 @@ mod inspected;
 mod moving;
 #[path = "migrate/real.rs"]
 mod real;
+#[path = "migrate/vectors.rs"]
+mod vectors;
 #[path = "migrate/verified.rs"]
 mod verified;
 #[path = "migrate/written.rs"]

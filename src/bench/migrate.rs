@@ -143,13 +143,13 @@ impl Run<'_> {
         let between = Duration::from_secs(1) / WRITES_A_SECOND;
         let begun = Stopwatch::start();
         let mut waiting: VecDeque<(String, Expected, Stopwatch)> = VecDeque::new();
-        let mut stored: VecDeque<String> = VecDeque::new();
+        let mut touched = 0;
         let mut lags = Vec::with_capacity(self.bench.samples);
         let mut n_written = 0;
         while lags.len() < self.bench.samples {
             let due = between * u32::try_from(n_written)?;
             if n_written < self.bench.samples && begun.elapsed() >= due {
-                let (id, expected) = write(source, n_written, &mut stored)?;
+                let (id, expected) = write(source, n_written, &mut touched)?;
                 waiting.push_back((id, expected, Stopwatch::start()));
                 n_written += 1;
                 continue;
@@ -185,35 +185,42 @@ impl Run<'_> {
     }
 }
 
-/// One write of the service: of five three are new memories, one is an edit, one a deletion.
+/// One write of the service: of five three are new memories, one is an edit, one a deletion, each of a memory
+/// that was there before and isn't touched again.
 fn write(
     source: &PythonDatabase,
     number: usize,
-    stored: &mut VecDeque<String>,
+    touched: &mut i64,
 ) -> anyhow::Result<(String, Expected)> {
     // Later than whatever the source was filled with.
     let at = 1_900_000_000.0 + f64::from(u32::try_from(number)?);
     let conn = source.conn();
-    match (number % 5, stored.pop_front()) {
-        (3, Some(id)) => {
+    let mut another = || -> rusqlite::Result<String> {
+        let sql =
+            "SELECT id, content_hash FROM memories WHERE id > ?1 AND deleted_at IS NULL LIMIT 1";
+        let (row, hash) = conn.query_row(sql, [*touched], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        *touched = row;
+        Ok(hash)
+    };
+    match number % 5 {
+        3 => {
+            let id = another()?;
             let tag = format!("edit-{number}");
             let sql = "UPDATE memories SET tags = ?2, updated_at = ?3 WHERE content_hash = ?1";
             conn.prepare_cached(sql)?.execute((&id, &tag, at))?;
             Ok((id, Expected::Tagged(tag)))
         }
-        (4, Some(id)) => {
+        4 => {
+            let id = another()?;
             let sql = "UPDATE memories SET deleted_at = ?2 WHERE content_hash = ?1";
             conn.prepare_cached(sql)?.execute((&id, at))?;
             Ok((id, Expected::Deleted))
         }
-        (_, earlier) => {
-            stored.extend(earlier);
+        _ => {
             let text = format!("note {number}, written while memtide follows");
             let row = Row { created_at: at, updated_at: at, ..Row::new(&text) };
             source.add(&row)?;
-            let id = MemoryId::of(&text).to_string();
-            stored.push_back(id.clone());
-            Ok((id, Expected::Stored))
+            Ok((MemoryId::of(&text).to_string(), Expected::Stored))
         }
     }
 }

@@ -29,7 +29,9 @@ use std::time::Duration;
 const UNASKED: Duration = Duration::from_secs(60);
 /// Between two looks at least.
 const REST: Duration = Duration::from_millis(100);
-/// How many times as long as a look has taken the rest after it is.
+/// A look that takes no longer is followed by a rest of its own length: what is written is here within a second.
+const QUICK: Duration = Duration::from_millis(250);
+/// How many times as long as a longer look has taken the rest after it is.
 const REST_SHARE: u32 = 3;
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(30);
@@ -174,7 +176,7 @@ async fn follow(migrator: &Migrator, source: source::Source) {
             Step::Wait => {}
         }
         let ended = clock.now();
-        let rest = (ended.since(began) * REST_SHARE).clamp(REST, REST_MAX);
+        let rest = rest_after(ended.since(began));
         let rested = async {
             changed(watch.as_ref()).await;
             clock.sleep(ended.plus(rest).since(clock.now())).await;
@@ -189,6 +191,11 @@ async fn follow(migrator: &Migrator, source: source::Source) {
             tracing::debug!(%error, "an import is at work already");
         }
     }
+}
+
+fn rest_after(look: Duration) -> Duration {
+    let rest = if look <= QUICK { look } else { look * REST_SHARE };
+    rest.clamp(REST, REST_MAX)
 }
 
 /// How far the move has come, as long as the source is to be followed.

@@ -33,12 +33,15 @@ impl Source {
         self.reading(|conn| {
             let mut statement = conn.prepare_cached(&sql)?;
             let mut rows = statement.query((after, last))?;
-            let mut prints = Vec::new();
+            let (mut prints, mut bytes) = (Vec::new(), Vec::new());
             while let Some(row) = rows.next()? {
-                let mut hasher = DefaultHasher::new();
+                bytes.clear();
                 for at in 1..=n_columns {
-                    add(&mut hasher, row.get_ref(at)?);
+                    add(&mut bytes, row.get_ref(at)?);
                 }
+                // At once: a call for each column would cost more than the hashing.
+                let mut hasher = DefaultHasher::new();
+                hasher.write(&bytes);
                 prints.push((row.get(0)?, hasher.finish().cast_signed()));
             }
             Ok(prints)
@@ -84,21 +87,22 @@ impl Source {
     }
 }
 
-fn add(hasher: &mut DefaultHasher, value: ValueRef<'_>) {
+/// Appends a value in a form that no other value has.
+fn add(to: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
-        ValueRef::Null => hasher.write_u8(0),
+        ValueRef::Null => to.push(0),
         ValueRef::Integer(number) => {
-            hasher.write_u8(1);
-            hasher.write_i64(number);
+            to.push(1);
+            to.extend_from_slice(&number.to_le_bytes());
         }
         ValueRef::Real(number) => {
-            hasher.write_u8(2);
-            hasher.write_u64(number.to_bits());
+            to.push(2);
+            to.extend_from_slice(&number.to_bits().to_le_bytes());
         }
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            hasher.write_u8(3);
-            hasher.write_usize(bytes.len());
-            hasher.write(bytes);
+            to.push(3);
+            to.extend_from_slice(&bytes.len().to_le_bytes());
+            to.extend_from_slice(bytes);
         }
     }
 }
