@@ -120,12 +120,11 @@ impl MigrationJson {
         let trouble = trouble.or_else(|| failed.and_then(|job| job.trouble.clone()));
         let state = match source.stage {
             Stage::Importing if is_running => "importing",
-            // Whoever doesn't read the source doesn't follow it.
-            Stage::Importing | Stage::Stopped => "none",
+            Stage::Imported if source.is_followed => "following",
             Stage::Verified => "verified",
             Stage::Finished => "finished",
-            Stage::Imported if source.is_followed => "following",
-            Stage::Imported => "none",
+            // What was begun and is not going on is no more than what is here of it.
+            Stage::Importing | Stage::Stopped | Stage::Imported => "none",
         };
         Self {
             state: state.to_owned(),

@@ -175,12 +175,11 @@ impl Run<'_> {
     async fn is_here(&self, id: &str, expected: &Expected) -> anyhow::Result<bool> {
         let found: Result<Value, _> = self.daemon.client.get(&format!("/v1/memories/{id}")).await;
         Ok(match (found, expected) {
-            (Ok(_), Expected::Stored) => true,
+            (Ok(_), Expected::Stored) | (Err(_), Expected::Deleted) => true,
             (Ok(memory), Expected::Tagged(tag)) => {
                 let tags = memory.get("tags").and_then(Value::as_array);
                 tags.is_some_and(|tags| tags.iter().any(|found| found == tag.as_str()))
             }
-            (Err(_), Expected::Deleted) => true,
             _ => false,
         })
     }

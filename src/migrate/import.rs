@@ -134,7 +134,7 @@ async fn attempt(
     let start = known.as_ref().map_or(0, |known| known.cursor);
     report.resumed = start > 0;
     let key = known.as_ref().map(|known| known.key);
-    let mut run = Run { service, ticket, key, dry_run, total, report, rows: Vec::new() };
+    let mut run = Run { service, ticket, key, is_dry: dry_run, total, report, rows: Vec::new() };
     let feed = Feed::new(source, reuse);
     let (mut feed, mut is_complete) = run.pass(feed, start, true).await?;
     if is_complete && start > 0 {
@@ -171,7 +171,8 @@ struct Run<'a> {
     ticket: &'a Ticket,
     /// The source's local key; a dry run may meet one for the first time.
     key: Option<i64>,
-    dry_run: bool,
+    /// Whether nothing is written.
+    is_dry: bool,
     total: u64,
     report: Report,
     /// The rows that were read, in order.
@@ -253,7 +254,7 @@ impl Run<'_> {
     }
 
     async fn take(&self, batch: Batch) -> Result<Outcome, ImportError> {
-        if self.dry_run {
+        if self.is_dry {
             let key = self.key;
             return Ok(self.service.read(move |read| takeover::preview(read, key, &batch)).await?);
         }
@@ -264,7 +265,7 @@ impl Run<'_> {
     async fn edges(&mut self, feed: Feed) -> Result<Feed, ImportError> {
         self.ticket.progress("edges", 0, 0);
         let (feed, seen) =
-            take_edges(self.service, feed, self.key.filter(|_| !self.dry_run)).await?;
+            take_edges(self.service, feed, self.key.filter(|_| !self.is_dry)).await?;
         (self.report.edges, self.report.new_edges, self.report.gone_edges) =
             (seen.read, seen.new, seen.gone);
         Ok(feed)
@@ -292,7 +293,7 @@ impl Run<'_> {
             self.report.gone_held_back = true;
             return Ok(());
         }
-        if self.dry_run {
+        if self.is_dry {
             return Ok(());
         }
         let outcome = write(self.service, move |write| {
@@ -304,7 +305,7 @@ impl Run<'_> {
     }
 
     async fn reconcile(&mut self, feed: Feed) -> Result<(), ImportError> {
-        let Some(key) = self.key.filter(|_| !self.dry_run) else { return Ok(()) };
+        let Some(key) = self.key.filter(|_| !self.is_dry) else { return Ok(()) };
         self.ticket.progress("reconcile", 0, self.total);
         let ticket = self.ticket.clone();
         let source_rows =

@@ -198,11 +198,11 @@ fn sample(
 }
 
 async fn compare(service: &Service, reuse: &Reuse, samples: Vec<(String, UnitVector)>) -> Verdict {
-    let mut verdict = Verdict::default();
     if samples.is_empty() {
-        verdict.why = "no vector of the source could be compared".to_owned();
-        return verdict;
+        let why = "no vector of the source could be compared".to_owned();
+        return Verdict { why, ..Verdict::default() };
     }
+    let mut verdict = Verdict::default();
     for (text, vector) in samples {
         // One text after the other, so that a search waits for one at most.
         let made = match service.embedder().fresh(Arc::from(text)).await {

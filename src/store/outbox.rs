@@ -63,32 +63,31 @@ pub(super) struct Change<'a> {
     pub(super) is_text_new: bool,
     /// The text of a live memory.
     pub(super) content: Option<&'a str>,
-    /// Whether it may wait until what people do now is done.
-    pub(super) is_backfill: bool,
+    /// 1 if it may wait until what people do now is done, else 0.
+    pub(super) lane: i64,
 }
 
 /// Raises the duties of a change; without a link there are none.
 pub(super) fn raise(write: &Write<'_>, change: &Change<'_>) -> Result<(), StoreError> {
     let Some(link) = write.link() else { return Ok(()) };
     let encoded = change.content.and_then(|text| bucket_size(text, link.inline_bytes));
-    let lane = i64::from(change.is_backfill);
     match (encoded, &link.bucket) {
         (Some(actual), None) => {
             let limit = link.inline_bytes.min(ENCODED_MAX_BYTES);
             return Err(Refusal::NeedsBucket { actual, limit }.into());
         }
         (Some(_), Some(_)) if change.is_text_new => {
-            put(write, change.key, Product::R2, change.generation, "due", lane)?;
+            put(write, change.key, Product::R2, change.generation, "due", change.lane)?;
         }
         (None, _) => forget_body(write, change.key)?,
         _ => {}
     }
-    put(write, change.key, Product::D1, change.generation, "due", lane)?;
+    put(write, change.key, Product::D1, change.generation, "due", change.lane)?;
     if change.is_vector_moved {
         let is_waiting =
             change.is_findable && link.is_local_space && is_unembedded(write, change.key)?;
         let state = if is_waiting { "waiting_for_embedding" } else { "due" };
-        put(write, change.key, Product::Vectorize, change.generation, state, lane)?;
+        put(write, change.key, Product::Vectorize, change.generation, state, change.lane)?;
     }
     Ok(())
 }

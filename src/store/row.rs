@@ -109,7 +109,7 @@ pub(super) fn save(
         is_findable,
         is_text_new: is_new_text || before.is_some_and(|row| !row.state.is_alive()),
         content: content.filter(|_| state.is_alive()),
-        is_backfill: cause == Cause::Import,
+        lane: i64::from(cause == Cause::Import),
     };
     outbox::raise(write, &change)?;
     Ok(generation)

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::daemon::Home;
+use super::home::Home;
 use memtide::bench::python_database::{PythonDatabase, Release, Row};
 use memtide::migrate::row::{RefusedRow, SourceMemory};
 use memtide::migrate::source::{Source, SourceError};

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::daemon::Home;
+use super::home::Home;
 use super::python_service::{PythonService, Release as Real};
 use memtide::bench::python_database::{PythonDatabase, Release, Row};
 use memtide::clock::Micros;
