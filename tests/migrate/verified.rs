@@ -1,6 +1,11 @@
 //! `memtide migrate verify`: that it sees every difference, and takes for none what is meant to differ.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use super::daemon::{Home, Said};
 use super::model;
