@@ -20,7 +20,6 @@
 //! how arguments are given.
 
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
