@@ -85,13 +85,13 @@ impl Run<'_> {
             SLOWER_MAX,
             "x",
         );
-        self.again(&rig).await?;
+        self.again(&rig)?;
         daemon.stop().await
     }
 
     /// The same device is linked to an account that holds all of its memories, in rows that memtide's tables
     /// know nothing of: as the Python service leaves one.
-    async fn again(&mut self, rig: &Rig) -> anyhow::Result<()> {
+    fn again(&mut self, rig: &Rig) -> anyhow::Result<()> {
         (self.bench.say)(&format!("linking {} memories that are there already", self.size));
         rig.run(&["cloud", "unlink", "--yes"])?;
         let core = self.cloud.core();

@@ -37,6 +37,7 @@ pub struct Held {
 
 /// The state of the reading.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of the reading")]
 pub struct Pace {
     next_at: Micros,
     interval: Duration,

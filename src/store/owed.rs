@@ -5,6 +5,7 @@ use super::outbox::{Product, bucket_size, is_unembedded, put};
 use super::writer::Write;
 
 /// What a memory owes after it was merged with what the cloud holds.
+#[expect(clippy::struct_excessive_bools, reason = "each is one fact of the memory")]
 pub(super) struct Owed<'a> {
     pub(super) key: i64,
     pub(super) has_vector: bool,

@@ -37,7 +37,7 @@ struct Both {
 }
 
 impl Both {
-    async fn start(seed: u64) -> Self {
+    fn start(seed: u64) -> Self {
         let mut world = World::unlinked(Options::default());
         world.mode = LinkMode::Dual;
         let core = std::sync::Arc::clone(world.account.core());
@@ -99,11 +99,11 @@ impl Both {
         self.python.request(&json!({"op": "clock", "now": now}));
     }
 
-    async fn theirs(&mut self) {
-        let Some(id) = self.any_id() else { return self.they_store().await };
+    fn theirs(&mut self) {
+        let Some(id) = self.any_id() else { return self.they_store() };
         let hash = id.to_string();
         let (what, method, args) = match self.rng.random_range(0..10) {
-            0..4 => return self.they_store().await,
+            0..4 => return self.they_store(),
             4 => {
                 let updates = json!({"tags": self.tags()});
                 (
@@ -140,7 +140,7 @@ impl Both {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    async fn they_store(&mut self) {
+    fn they_store(&mut self) {
         let memory = json!({
             "content": self.text(), "tags": self.tags(), "metadata": self.metadata(),
             "memory_type": self.one_of(&["note", "decision"]),
@@ -208,7 +208,7 @@ impl Both {
             let shown = json!({
                 "content": one["content"], "tags": tags, "metadata": metadata,
                 "type": one["memory_type"].as_str().unwrap_or(DEFAULT_TYPE),
-                "created_at": one["created_at"].as_f64().map(|at| at.round()),
+                "created_at": one["created_at"].as_f64().map(f64::round),
             });
             (one["content_hash"].as_str().unwrap().to_owned(), shown)
         })
@@ -247,17 +247,17 @@ fn seconds(world: &World) -> f64 {
 
 #[tokio::test]
 async fn five_hundred_operations_of_both_end_with_the_same_memories() {
-    let mut both = Both::start(11).await;
+    let mut both = Both::start(11);
     for _ in 0..60 {
-        both.theirs().await;
+        both.theirs();
         both.tick();
     }
     both.world.link().await.unwrap();
     for _ in 60..OPERATIONS {
         if both.rng.random() {
-            both.theirs().await
+            both.theirs();
         } else {
-            both.ours().await
+            both.ours().await;
         }
         both.tick();
         if both.rng.random_range(0..3) == 0 {

@@ -56,7 +56,7 @@ pub(super) fn kept(n: usize) -> Kept {
         text,
         tags: vec![format!("t{}", n % 5), "all".to_owned()],
         kind: if n.is_multiple_of(3) { None } else { Some("note") },
-        metadata: (n % 4 > 0)
+        metadata: (!n.is_multiple_of(4))
             .then(|| format!(r#"{{"n": {n}, "nested": {{"b": [1, 2.5], "a": null}}}}"#)),
         vector: Some(id.to_string()),
         body: None,
