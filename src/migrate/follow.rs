@@ -152,7 +152,6 @@ async fn follow(migrator: &Migrator, source: source::Source) {
                 )
                 .ok();
         }
-        let began = clock.now();
         let step = {
             let _working = inner.work.lock().await;
             let Some(stage) = stage(&inner.service, &source).await else { return };
@@ -176,7 +175,7 @@ async fn follow(migrator: &Migrator, source: source::Source) {
             Step::Wait => {}
         }
         let ended = clock.now();
-        let rest = rest_after(ended.since(began));
+        let rest = rest_after(follower.as_ref().map(|follower| follower.cost).unwrap_or_default());
         let rested = async {
             changed(watch.as_ref()).await;
             clock.sleep(ended.plus(rest).since(clock.now())).await;
@@ -229,6 +228,8 @@ struct Follower {
     prints: HashMap<i64, i64>,
     edges: Option<(i64, i64)>,
     n_imports: u64,
+    /// Time that the last look for changes took, without what was then taken over.
+    cost: Duration,
     /// What waits for a person.
     held: Option<FollowError>,
 }
@@ -264,6 +265,7 @@ impl Follower {
             prints: HashMap::new(),
             edges: None,
             n_imports: 0,
+            cost: Duration::ZERO,
             held: None,
         })
     }
@@ -308,12 +310,14 @@ async fn look(
         follower.prints = known.into_iter().collect();
         (follower.version, follower.n_imports) = (None, n_imports);
     }
+    let began = service.clock().now();
     let shutdown = inner.shutdown.clone();
     let (mut follower, found) = blocking(move || {
         let found = patiently(&|| shutdown.phase() != Phase::Running, || follower.find())?;
         Ok((follower, found))
     })
     .await?;
+    follower.cost = service.clock().now().since(began);
     let Some(found) = found else { return Ok(follower) };
     let (key, total) = (source.key, found.total);
     import::write(service, move |write| source::set_total(write, key, total)).await?;
