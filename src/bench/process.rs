@@ -42,7 +42,10 @@ fn parse_peak(status: &str) -> Option<u64> {
 pub fn cpu_time(pid: u32) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        // A thread may end between the listing and the reading.
+        let Ok(stat) = std::fs::read_to_string(thread.ok()?.path().join("schedstat")) else {
+            continue;
+        };
         sum += parse_schedstat(&stat)?;
     }
     Some(sum)

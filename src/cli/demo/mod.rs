@@ -1,7 +1,8 @@
-//! `memtide demo`: the whole story on two laptops and an emulated cloud, each step done by real processes
+//! `memtide demo`: the whole story on laptops and an emulated cloud, each step done by real processes
 //! over real sockets, and each step checked.
 
 mod laptop;
+mod moving_in;
 mod story;
 mod two_laptops;
 

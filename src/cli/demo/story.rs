@@ -4,7 +4,7 @@ use super::super::failure::Failure;
 use super::super::output;
 use super::super::session::Session;
 use super::laptop::Laptop;
-use super::two_laptops;
+use super::{moving_in, two_laptops};
 use crate::api::client::{Client, ClientError};
 use crate::api::status::StatusJson;
 use crate::api::wire::{
@@ -36,9 +36,9 @@ pub(super) fn chapter(title: &str) -> Result<(), Failure> {
 }
 
 /// Between two looks at the daemon.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Looks until the story gives up: a minute.
-const LOOKS: u32 = 1200;
+pub(super) const LOOKS: u32 = 1200;
 
 pub(super) struct Story<'a> {
     pub(super) session: &'a Session,
@@ -58,8 +58,11 @@ pub(super) fn tell(session: &Session, folder: &Path, cloud: &Running) -> Result<
     story.delete(&laptop, &database, &acknowledged)?;
     let second = Laptop::new(session, folder, "second", cloud)?;
     two_laptops::tell(&mut story, &database, &laptop, &second)?;
-    laptop.run(&["down"])?;
-    second.run(&["down"])?;
+    let third = Laptop::new(session, folder, "third", cloud)?;
+    moving_in::tell(&mut story, &third, [&laptop, &second], folder)?;
+    for laptop in [laptop, second, third] {
+        laptop.run(&["down"])?;
+    }
     Ok(story.n_checks)
 }
 
