@@ -27,7 +27,7 @@ use crate::store::Write;
 use crate::store::error::StoreError;
 use crate::store::outbox::Setback;
 use crate::store::pull::{self, Incoming, Quarantined, SeenRow};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 /// Tags and keys of one state, removed ones included, beyond which nobody sane has written it.
@@ -281,8 +281,9 @@ impl Looked {
         let row = self.entry.row.as_ref()?;
         let named = self.state.as_ref().filter(|_| !self.is_touched);
         let is_tidy = row.listed_tags.as_ref().is_none_or(|listed| {
-            let listed = listed.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-            listed.collect::<BTreeSet<&str>>() == row.tags.iter().map(String::as_str).collect()
+            let mut listed: Vec<&str> = listed.split(',').filter(|tag| !tag.is_empty()).collect();
+            listed.sort_unstable();
+            listed.iter().copied().eq(row.tags.iter().map(String::as_str))
         });
         Some(Box::new(SeenRow {
             shown,

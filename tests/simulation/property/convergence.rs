@@ -107,12 +107,14 @@ fn row_shows(memory: &Memory, row: Option<&Row>, cloud: &Cloud) -> Result<(), St
     if !row.tags.iter().map(String::as_str).eq(tags.iter().copied()) {
         return Err(format!("has the tags {:?} instead of {tags:?}", row.tags));
     }
-    let column: Vec<&str> = row
+    let mut column: Vec<&str> = row
         .tags_column
         .iter()
         .flat_map(|tags| tags.split(','))
         .filter(|tag| !tag.is_empty())
         .collect();
+    // In whatever order the service has listed them.
+    column.sort_unstable();
     if !column.iter().copied().eq(tags.iter().copied()) {
         return Err(format!("has the tag column {column:?} instead of {tags:?}"));
     }
