@@ -168,8 +168,13 @@ fn put_back_to_the_first_schema(image: &Image) -> Image {
     conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     let (known, mut n_dropped) = (tables(&first), 0);
     for table in tables(&conn) {
-        // Those of the vectors are made as they are needed.
-        if !known.contains(&table) && !table.starts_with("vec_") {
+        if known.contains(&table) {
+            for column in columns(&conn, &table).difference(&columns(&first, &table)) {
+                conn.execute_batch(&format!("ALTER TABLE {table} DROP COLUMN {column}")).unwrap();
+                n_dropped += 1;
+            }
+        } else if !table.starts_with("vec_") {
+            // Those of the vectors are made as they are needed.
             conn.execute_batch(&format!("DROP TABLE {table}")).unwrap();
             n_dropped += 1;
         }
@@ -190,9 +195,15 @@ fn version(conn: &Connection) -> i64 {
 }
 
 fn tables(conn: &Connection) -> BTreeSet<String> {
-    let mut statement = conn
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-        .unwrap();
+    names(conn, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+}
+
+fn columns(conn: &Connection, table: &str) -> BTreeSet<String> {
+    names(conn, &format!("SELECT name FROM pragma_table_info('{table}')"))
+}
+
+fn names(conn: &Connection, sql: &str) -> BTreeSet<String> {
+    let mut statement = conn.prepare(sql).unwrap();
     statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
