@@ -54,7 +54,7 @@ fn a_newer_database_is_left_alone() {
     drop(conn);
     refused_untouched(
         &fs::read(scratch.database()).unwrap(),
-        "the database {path} has schema version 999, this memtide knows up to 1",
+        "the database {path} has schema version 999, this memtide knows up to 2",
         "install the newer memtide again",
     );
 }
