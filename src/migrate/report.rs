@@ -183,7 +183,7 @@ impl Report {
         let mut lines = vec![format!("{took} from {}", self.source)];
         let mut line = |what: &str, n: u64, note: &str| {
             let note = if note.is_empty() { String::new() } else { format!("  {note}") };
-            lines.push(format!("  {what:<22}{n}{note}"));
+            lines.push(format!("  {what:<26}{n}{note}"));
         };
         line("rows read", self.rows, &format!("{} living, {} deleted", self.living, self.deleted));
         line(
@@ -254,8 +254,9 @@ impl Reconciled {
     fn to_text(&self) -> String {
         let Self { here, refused, source_rows, .. } = self;
         let mut text = if self.agrees {
+            let all = if *refused == 0 { "all of it" } else { "all that can be taken" };
             format!(
-                "  all of it is here: {here} of {source_rows} rows, {refused} refused, hashes agree"
+                "  {all} is here: {here} of {source_rows} rows, {refused} refused, hashes agree"
             )
         } else {
             format!(

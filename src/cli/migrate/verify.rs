@@ -111,7 +111,7 @@ fn print(both: &Both) -> Result<(), Failure> {
         (true, 0, 0) => "all of the source is here".to_owned(),
         (true, 0, n) => format!("no difference, {n} on the way: repeat in a moment"),
         (true, n, _) => format!(
-            "{}; `memtide migrate import` takes over what is missing",
+            "{}; `memtide migrate import` takes over what is missing, what can't be taken must be mended there",
             output::counted(n, "difference", "differences")
         ),
     })?;
