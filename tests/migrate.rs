@@ -23,6 +23,8 @@ mod bad;
 mod faults;
 #[path = "migrate/inspected.rs"]
 mod inspected;
+#[path = "migrate/lived.rs"]
+mod lived;
 #[path = "migrate/moving.rs"]
 mod moving;
 #[path = "migrate/real.rs"]
