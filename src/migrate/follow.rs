@@ -30,7 +30,7 @@ const UNASKED: Duration = Duration::from_secs(60);
 /// Between two looks at least.
 const REST: Duration = Duration::from_millis(100);
 /// A look that takes no longer is followed by a rest of its own length: what is written is here within a second.
-const QUICK: Duration = Duration::from_millis(250);
+const QUICK: Duration = Duration::from_millis(500);
 /// How many times as long as a longer look has taken the rest after it is.
 const REST_SHARE: u32 = 3;
 /// The longest rest.
