@@ -326,7 +326,10 @@ pub fn merge(write: &mut Write<'_>, incoming: &Incoming) -> Result<Option<Became
         return Err(StoreError::Corrupt("a memory that was just written is gone".to_owned()));
     };
     outbox::set_position(write, here.key, incoming.seq)?;
-    let is_their_text = merged.text == incoming.state.text;
+    // Where the row is left as it is, what it names is where the text is, whoever wrote it.
+    let row = incoming.row.as_deref();
+    let is_row_kept = merged.is_alive() && row.is_some_and(|row| row.is_right(&merged));
+    let is_their_text = is_row_kept || merged.text == incoming.state.text;
     if let Some(key) = incoming.r2_key.as_ref().filter(|_| is_their_text) {
         outbox::set_body_key(write, here.key, key)?;
     } else if is_body_in_doubt(before.as_ref(), &merged, incoming) {

@@ -8,7 +8,7 @@ use super::run::run;
 use super::schedule::Schedule;
 
 /// A seed, the faults that must be among its own, and what was wrong.
-const SEEDS: [(u64, &[Fault], &str); 9] = [
+const SEEDS: [(u64, &[Fault], &str); 11] = [
     (63, &[Throttled], "a lost answer opened a gate that a throttle had just shut"),
     (219, &[Throttled], "a shorter throttle of another product shortened a wait"),
     (33, &[BucketFails], "two devices showed two texts under one state"),
@@ -18,6 +18,8 @@ const SEEDS: [(u64, &[Fault], &str); 9] = [
     (111, &[Rewound], "a tombstone with a text that nobody had stopped the feed"),
     (169, &[OldCopies, Purges], "the placeholder of a text in the bucket was taken for the text"),
     (6, &[ServerErrors], "another run of the same"),
+    (2693, &[BucketFails], "a row was left as it was, and the key of its text was not learnt"),
+    (2094, &[BucketFails], "another run of the same"),
 ];
 
 #[test]
