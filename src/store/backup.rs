@@ -238,23 +238,30 @@ fn attempt(copying: &Copying<'_>) -> Result<Contents, BackupError> {
 }
 
 fn open(path: &Path) -> Result<Connection, BackupError> {
+    // Who writes keeps a log beside the file. Without one nobody does, and nothing is made beside it.
+    let is_still = !beside(path, "-wal").exists() && !beside(path, "-journal").exists();
+    // Closing a file drops every lock that this process has on it, SQLite's own too: one that may be in use
+    // is left to SQLite.
+    if is_still {
+        judge(path)?;
+    }
+    let conn = connection::open_apart(path, is_still)?;
+    connection::refuse_unknown(&conn, path).map_err(|error| in_file(path, error))?;
+    Ok(conn)
+}
+
+/// Refuses what isn't there, and what is no database at all.
+fn judge(path: &Path) -> Result<(), BackupError> {
     let mut magic = [0; 16];
     let read = File::open(path).and_then(|mut file| io::Read::read_exact(&mut file, &mut magic));
     match read {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(BackupError::Missing(path.to_owned()));
+            Err(BackupError::Missing(path.to_owned()))
         }
-        Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
-            return Err(BackupError::io(path, error));
-        }
-        Ok(()) if magic == *b"SQLite format 3\0" => {}
-        Ok(()) | Err(_) => return Err(BackupError::Foreign(path.to_owned())),
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof => Err(BackupError::io(path, error)),
+        Ok(()) if magic == *b"SQLite format 3\0" => Ok(()),
+        Ok(()) | Err(_) => Err(BackupError::Foreign(path.to_owned())),
     }
-    // Who writes keeps a log beside the file. Without one nobody does, and nothing is made beside it.
-    let is_still = !beside(path, "-wal").exists() && !beside(path, "-journal").exists();
-    let conn = connection::open_apart(path, is_still)?;
-    connection::refuse_unknown(&conn, path).map_err(|error| in_file(path, error))?;
-    Ok(conn)
 }
 
 /// Looks over a whole copy: its structure, then each text.

@@ -560,7 +560,7 @@ pub fn put_back(write: &mut Write<'_>, ids: &[MemoryId]) -> Result<(), StoreErro
 pub fn begin_anew(write: &mut Write<'_>) -> Result<(), StoreError> {
     write.conn.execute_batch(
         "UPDATE link SET cursor = 0, anchor_seq = 0, anchor_nonce = '';
-         UPDATE remote_position SET seq = 0;",
+         UPDATE remote_position SET seq = 0, shown = NULL;",
     )?;
     owed::owe_bodies_again(write)?;
     owed::owe_all_rows(write)
