@@ -37,6 +37,15 @@ pub struct FollowAsk {
     pub accept_deletions: bool,
 }
 
+/// `POST /v1/migrate/finish`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FinishAsk {
+    /// Whatever of the source isn't here.
+    #[serde(default)]
+    pub force: bool,
+}
+
 /// Something that went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TroubleJson {
@@ -181,6 +190,15 @@ impl From<MigrateError> for ApiError {
             ),
             MigrateError::Source(error) => error.into(),
             MigrateError::Store(error) => error.into(),
+            MigrateError::Incomplete(trouble) => Self::new(
+                StatusCode::CONFLICT,
+                "migration_incomplete",
+                message,
+                &format!(
+                    "{}; or end the move as it stands with `memtide migrate finish --force`",
+                    trouble.next_step
+                ),
+            ),
             MigrateError::Defect => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -240,8 +258,11 @@ pub(super) async fn cancel(State(doors): State<Doors>) -> Result<Json<MigrateAns
     answer(&doors).await
 }
 
-pub(super) async fn finish(State(doors): State<Doors>) -> Result<Json<MigrateAnswer>, ApiError> {
-    doors.migrator.finish().await?;
+pub(super) async fn finish(
+    State(doors): State<Doors>,
+    Body(ask): Body<FinishAsk>,
+) -> Result<Json<MigrateAnswer>, ApiError> {
+    doors.migrator.finish(ask.force).await?;
     answer(&doors).await
 }
 

@@ -13,6 +13,7 @@ pub mod graph;
 pub mod listen;
 pub mod migrate;
 pub mod oldest;
+pub mod percent;
 pub mod routes;
 pub mod server;
 pub mod status;

@@ -1,6 +1,7 @@
 //! Query strings.
 
 use super::error::ApiError;
+use super::percent;
 
 /// The names and values of a query string.
 ///
@@ -8,7 +9,7 @@ use super::error::ApiError;
 /// One of them is no UTF-8.
 pub(super) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let decode = |part: &str| {
-        percent_decode(&part.replace('+', " ")).ok_or_else(|| {
+        percent::decode(&part.replace('+', " ")).ok_or_else(|| {
             ApiError::bad_parameter(format!("the parameter {part:?} is not valid UTF-8"))
         })
     };
@@ -20,23 +21,6 @@ pub(super) fn query_pairs(query: &str) -> Result<Vec<(String, String)>, ApiError
             Ok((decode(key)?, decode(value)?))
         })
         .collect()
-}
-
-/// Decodes `%XX`; what is no valid escape stays as it is. `None` if the outcome is no UTF-8.
-fn percent_decode(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let escaped = bytes
-            .get(at + 1..at + 3)
-            .filter(|_| *byte == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(escaped.unwrap_or(*byte));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(decoded).ok()
 }
 
 #[cfg(test)]

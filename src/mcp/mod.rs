@@ -14,7 +14,6 @@ mod failure;
 mod form;
 mod front;
 mod newest;
-mod percent;
 mod prompt;
 mod resource;
 mod schema;

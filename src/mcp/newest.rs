@@ -2,7 +2,7 @@
 
 use super::daemon::{Call, Daemon};
 use super::failure::Failure;
-use super::percent;
+use crate::api::percent;
 use crate::api::wire::{FilterJson, ListAnswer, MemoryJson};
 use std::collections::HashSet;
 

@@ -293,6 +293,16 @@ impl Follower {
     }
 }
 
+/// Takes over what was committed and not looked at yet, for the last time. A source that is gone has nothing
+/// left to tell.
+pub(super) async fn look_last(migrator: &Migrator, source: &source::Source) -> Result<(), Trouble> {
+    match look(migrator, source, None).await {
+        Ok(follower) => follower.held.map_or(Ok(()), |held| Err(held.trouble())),
+        Err(FollowError::Import(ImportError::Source(SourceError::Missing(_)))) => Ok(()),
+        Err(error) => Err(error.trouble()),
+    }
+}
+
 /// One look at the source: what has changed there is taken over.
 async fn look(
     migrator: &Migrator,
@@ -322,6 +332,10 @@ async fn look(
     let (key, total) = (source.key, found.total);
     import::write(service, move |write| source::set_total(write, key, total)).await?;
     follower = taken(migrator, key, follower, found.changed, observed_at).await?;
+    if inner.shutdown.phase() != Phase::Running {
+        // Not all was read: what seems to be gone may stand in a row that wasn't.
+        return Ok(follower);
+    }
     follower = without(service, source, follower, found.gone, observed_at).await?;
     if follower.edges != Some(found.edges) {
         let (feed, _) = import::take_edges(service, follower.feed, Some(key)).await?;

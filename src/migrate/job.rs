@@ -175,6 +175,9 @@ pub enum MigrateError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Not all of the source is here.
+    #[error("the move is not complete: {}", .0.message)]
+    Incomplete(Trouble),
     /// A thread broke down.
     #[error("a defect of memtide stopped the reading of the source")]
     Defect,
@@ -219,13 +222,13 @@ impl Migrator {
 
     /// Goes on with what was begun before the daemon started, then follows for as long as it runs.
     pub async fn run(self) {
-        match self.inner.service.read(source::current).await {
-            Ok(Some(source)) if source.stage == Stage::Importing => {
+        match self.inner.service.read(source::interrupted).await {
+            Ok(Some(source)) => {
                 if let Err(error) = self.begin_import(source.path, Asked::default()) {
                     tracing::warn!(%error, "the interrupted import doesn't go on");
                 }
             }
-            Ok(_) => {}
+            Ok(None) => {}
             Err(error) => tracing::warn!(%error, "an interrupted import was not looked for"),
         }
         follow::run(&self).await;
@@ -299,16 +302,22 @@ impl Migrator {
         self.is_running().is_some()
     }
 
-    /// Records that the move is over and stops following.
+    /// Records that the move is over and stops following, once the source was looked at for the last time.
+    /// With `is_forced` whatever stands in the way of that.
     ///
     /// # Errors
-    /// Nothing was imported, a job is at work, or the store refused.
-    pub async fn finish(&self) -> Result<source::Source, MigrateError> {
-        let source = self.current().await?;
+    /// Nothing was imported, not all of it was, its last changes can't be taken over, a job is at work, or the
+    /// store refused.
+    pub async fn finish(&self, is_forced: bool) -> Result<source::Source, MigrateError> {
+        self.current().await?;
         self.refuse_while_running()?;
         // What the follower is just taking over is taken over to its end.
         let working = self.inner.work.lock().await;
+        let source = self.current().await?;
         let key = source.key;
+        if !is_forced {
+            self.complete(&source).await.map_err(MigrateError::Incomplete)?;
+        }
         let wrote = self.inner.service.store().write(move |write| source::finish(write, key)).await;
         self.inner.service.note_write(wrote.as_ref().err());
         wrote?;
@@ -316,6 +325,20 @@ impl Migrator {
         self.set_trouble(None);
         self.inner.orders.notify_one();
         self.current().await
+    }
+
+    /// Sees to it that all of a source is here, as far as that can be told.
+    async fn complete(&self, source: &source::Source) -> Result<(), Trouble> {
+        if matches!(source.stage, Stage::Importing | Stage::Stopped) {
+            return Err(Trouble {
+                message: format!(
+                    "the import came to no end: {} of {} rows are here",
+                    source.imported, source.total
+                ),
+                next_step: "go on with `memtide migrate import`".to_owned(),
+            });
+        }
+        if source.is_followed { follow::look_last(self, source).await } else { Ok(()) }
     }
 
     /// Starts a job; whatever it does, nobody else is at work on a source meanwhile.

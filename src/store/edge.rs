@@ -5,7 +5,7 @@ use super::error::StoreError;
 use super::reader::Read;
 use super::source;
 use super::writer::Write;
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 /// One connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +102,19 @@ pub fn count(read: &Read<'_>, source: i64) -> Result<u64, StoreError> {
         .query_row([source], |row| row.get(0))?)
 }
 
+/// Reads a row of the columns of an [`Edge`], in the order in which it has them.
+pub(super) fn read_edge(row: &Row<'_>) -> rusqlite::Result<Edge> {
+    Ok(Edge {
+        origin: row.get(0)?,
+        target: row.get(1)?,
+        similarity: row.get(2)?,
+        kinds: row.get(3)?,
+        relation: row.get(4)?,
+        metadata: row.get(5)?,
+        created_at: row.get(6)?,
+    })
+}
+
 /// The connections that follow `after`, an origin and a target, at most `limit` of them, of all sources.
 /// One that several sources know comes once.
 ///
@@ -113,17 +126,7 @@ pub fn page(read: &Read<'_>, after: (&str, &str), limit: usize) -> Result<Vec<Ed
          WHERE (origin, target) > (?1, ?2) GROUP BY origin, target ORDER BY origin, target LIMIT ?3",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map((after.0, after.1, limit), |row| {
-        Ok(Edge {
-            origin: row.get(0)?,
-            target: row.get(1)?,
-            similarity: row.get(2)?,
-            kinds: row.get(3)?,
-            relation: row.get(4)?,
-            metadata: row.get(5)?,
-            created_at: row.get(6)?,
-        })
-    })?;
+    let rows = statement.query_map((after.0, after.1, limit), read_edge)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -136,17 +139,7 @@ pub(super) fn of(read: &Read<'_>, origin: &str) -> Result<Vec<Edge>, StoreError>
         "SELECT origin, target, similarity, kinds, relation, metadata, max(created_at) FROM edge
          WHERE origin = ?1 GROUP BY target ORDER BY target",
     )?;
-    let rows = statement.query_map([origin], |row| {
-        Ok(Edge {
-            origin: row.get(0)?,
-            target: row.get(1)?,
-            similarity: row.get(2)?,
-            kinds: row.get(3)?,
-            relation: row.get(4)?,
-            metadata: row.get(5)?,
-            created_at: row.get(6)?,
-        })
-    })?;
+    let rows = statement.query_map([origin], read_edge)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

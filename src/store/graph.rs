@@ -1,7 +1,7 @@
 //! Walks over the connections between memories, which another product made: see [`super::edge`]. Nothing is
 //! added to them here. A walk leaves out memories that were deleted, and goes through names.
 
-use super::edge::Edge;
+use super::edge::{Edge, read_edge};
 use super::error::StoreError;
 use super::reader::Read;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,17 +100,7 @@ pub fn between(read: &Read<'_>, nodes: &[String]) -> Result<Vec<Edge>, StoreErro
            AND target IN (SELECT value FROM json_each(?1))
          GROUP BY origin, target ORDER BY origin, target",
     )?;
-    let rows = statement.query_map([list(nodes)], |row| {
-        Ok(Edge {
-            origin: row.get(0)?,
-            target: row.get(1)?,
-            similarity: row.get(2)?,
-            kinds: row.get(3)?,
-            relation: row.get(4)?,
-            metadata: row.get(5)?,
-            created_at: row.get(6)?,
-        })
-    })?;
+    let rows = statement.query_map([list(nodes)], read_edge)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

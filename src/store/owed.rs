@@ -48,14 +48,18 @@ pub(super) fn owe(write: &mut Write<'_>, owed: &Owed<'_>) -> Result<(), StoreErr
         put(write, owed.key, Product::Vectorize, generation, state, lane)?;
     }
     if owed.is_vector_old {
-        // Not to be taken for the one that the index is found to hold.
-        write
-            .conn
-            .prepare_cached(
-                "UPDATE outbox SET lane = 0 WHERE memory = ?1 AND product = 'vectorize'",
-            )?
-            .execute([owed.key])?;
+        vector_is_old(write, owed.key)?;
     }
+    Ok(())
+}
+
+/// The index may hold a vector of another version: the duty leaves the backfill, so that this one is not
+/// taken for the one that is owed.
+pub(super) fn vector_is_old(write: &Write<'_>, key: i64) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached("UPDATE outbox SET lane = 0 WHERE memory = ?1 AND product = 'vectorize'")?
+        .execute([key])?;
     Ok(())
 }
 

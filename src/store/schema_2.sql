@@ -44,3 +44,4 @@ CREATE TABLE edge(
   PRIMARY KEY (source, origin, target)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX edge_origin ON edge(origin);
+CREATE INDEX edge_target ON edge(target);

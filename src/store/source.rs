@@ -108,6 +108,15 @@ pub fn current(read: &Read<'_>) -> Result<Option<Source>, StoreError> {
     )
 }
 
+/// The source whose import was under way when the daemon ended, if there is any: that begun last.
+///
+/// # Errors
+/// The database refused.
+pub fn interrupted(read: &Read<'_>) -> Result<Option<Source>, StoreError> {
+    let end = "WHERE state = ?1 ORDER BY began_at DESC, key DESC LIMIT 1";
+    one(read.conn, end, &Stage::Importing.as_str())
+}
+
 /// The source at `path`.
 ///
 /// # Errors

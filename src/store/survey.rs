@@ -42,6 +42,8 @@ pub fn look_at(write: &mut Write<'_>, incoming: &Incoming) -> Result<bool, Store
         owed::is_held(write, here.key, here.state.is_findable())?;
     } else if is_right {
         owed::row_is_right(write, here.key)?;
+    } else if !is_same(&incoming.state, &here.state) {
+        owed::vector_is_old(write, here.key)?;
     }
     Ok(false)
 }

@@ -274,6 +274,7 @@ impl<'a> Taking<'a> {
         let Some((at_row, print, _)) = &here.seen else { return Ok(()) };
         if *at_row != Some(row.row) || *print != row.print {
             self.n_added += i64::from(at_row.is_none());
+            self.displace(write, here.key, row.row)?;
             write
                 .conn
                 .prepare_cached(
@@ -324,6 +325,18 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
+    /// Another memory that stood in the row is in it no more, as where the file was replaced by another.
+    fn displace(&mut self, write: &Write<'_>, key: i64, row: i64) -> Result<(), StoreError> {
+        let n_displaced = write
+            .conn
+            .prepare_cached(
+                "UPDATE source_row SET row = NULL WHERE source = ?1 AND row = ?2 AND memory <> ?3",
+            )?
+            .execute((self.batch.source, row, key))?;
+        self.n_added -= i64::try_from(n_displaced).unwrap_or(i64::MAX);
+        Ok(())
+    }
+
     fn remember(
         &mut self,
         write: &Write<'_>,
@@ -340,6 +353,7 @@ impl<'a> Taking<'a> {
             .query_row((self.batch.source, key), |row| row.get(0))
             .optional()?;
         self.n_added += i64::from(was_counted != Some(true));
+        self.displace(write, key, row.row)?;
         write
             .conn
             .prepare_cached(

@@ -100,6 +100,25 @@ fn what_was_acknowledged_before_a_kill_is_moved_aside_with_its_log() {
     assert_eq!(texts(&home), ["in the log only", "kept"]);
 }
 
+/// Whoever closes a file drops every lock that the process has on it. Without the daemon's another program
+/// would take the log away when it closes, and with it what is written from then on.
+#[test]
+fn a_backup_leaves_the_daemon_its_hold_on_the_database() {
+    let home = Home::new();
+    let daemon = home.daemon();
+    done(&home, &["store", "before"]);
+    done(&home, &["backup"]);
+    let other = rusqlite::Connection::open(home.database()).expect("a database");
+    let n: i64 = other.query_row("SELECT count(*) FROM memory", [], |row| row.get(0)).expect("n");
+    other.close().expect("it closes");
+    assert_eq!(n, 1);
+    assert!(home.data().join("memtide.db-wal").exists(), "the log was taken away");
+    done(&home, &["store", "after"]);
+    daemon.kill();
+    let _daemon = home.daemon();
+    assert_eq!(texts(&home), ["after", "before"]);
+}
+
 #[test]
 fn a_file_of_ones_own_is_written_once_and_over_itself_only_by_force() {
     let home = Home::new();

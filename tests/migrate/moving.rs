@@ -212,6 +212,57 @@ fn a_source_that_vanishes_or_is_another_is_told_and_nothing_is_deleted() {
 }
 
 #[test]
+fn a_move_is_finished_only_when_all_is_here() {
+    let home = Home::new();
+    let path = source_path(&home);
+    let mut source = Written::new(&path);
+    source.fill((0..20).map(|n| format!("note number {n}")));
+    let _daemon = home.daemon();
+    done(home.run(&["migrate", "follow", source.path(), "--json"]));
+    source.conn().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let aside = home.root().join("aside.db");
+    std::fs::rename(&path, &aside).unwrap();
+    let mut other = Written::new(&path);
+    other.store("of somebody else", "x");
+    let said = home.run(&["migrate", "finish"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("is another database than the one that was followed"), "{said:?}");
+    assert!(
+        said.err.contains("or end the move as it stands with `memtide migrate finish --force`")
+    );
+    assert_eq!(migration(&home)["is_followed"], true);
+    drop(other);
+    for end in ["", "-wal", "-shm"] {
+        let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
+    }
+    std::fs::rename(&aside, &path).unwrap();
+    // The very last thing that was written comes along, whether the follower has seen it or not.
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch("UPDATE memories SET tags = 'last', updated_at = updated_at + 1").unwrap();
+    let said = done(home.run(&["migrate", "finish", "--json"]));
+    assert_eq!(said["state"], "finished");
+    assert!(held(&home).iter().all(|(_, _, tags)| tags == "last"));
+}
+
+#[test]
+fn a_move_that_can_not_be_completed_is_finished_by_force() {
+    let home = Home::new();
+    let path = source_path(&home);
+    let mut source = Written::new(&path);
+    source.store("a note", "a");
+    let _daemon = home.daemon();
+    done(home.run(&["migrate", "follow", source.path(), "--json"]));
+    drop(source);
+    for end in ["-wal", "-shm"] {
+        let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
+    }
+    std::fs::write(&path, "no database at all").unwrap();
+    assert_eq!(home.run(&["migrate", "finish"]).code, Some(1));
+    let said = done(home.run(&["migrate", "finish", "--force", "--json"]));
+    assert_eq!(said["state"], "finished");
+}
+
+#[test]
 fn many_rows_that_vanish_without_a_trace_wait_for_a_person() {
     let home = Home::new();
     let mut source = Written::old(&source_path(&home));

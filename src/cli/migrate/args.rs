@@ -17,7 +17,7 @@ pub enum Migrate {
     /// Compare every memory with what is here, and with the cloud if one is linked; changes nothing
     Verify(Verify),
     /// End the move: nothing of the database is taken over any more
-    Finish(JsonOnly),
+    Finish(Finish),
 }
 
 /// `migrate import`.
@@ -54,6 +54,17 @@ pub struct Verify {
     /// Ask both sides the queries of this file, one a line, and compare what they find
     #[arg(long, value_name = "FILE")]
     pub queries: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `migrate finish`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Finish {
+    /// Even if not all of the database is here
+    #[arg(long)]
+    pub force: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

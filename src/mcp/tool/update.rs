@@ -3,8 +3,8 @@
 use super::super::arguments::{Arguments, object_of, tags_of, text_of};
 use super::super::daemon::{Call, Daemon};
 use super::super::failure::Failure;
-use super::super::percent;
 use super::Output;
+use crate::api::percent;
 use crate::api::wire::{MemoryJson, UpdateRequest};
 use rmcp::model::JsonObject;
 use serde::Serialize;

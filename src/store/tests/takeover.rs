@@ -206,6 +206,13 @@ async fn a_row_that_is_gone_is_deleted_only_where_nothing_else_would_tell() {
     let later = Micros(look.0 + 2_000);
     moving.take(vec![row_of("will be gone", &Shown::new(later, later))]).await;
     assert!(moving.f.get(row.id).await.deleted_at.is_none());
+    // Another memory in its row: it stands there no more.
+    let mut other = row_of("in the same row", &shown());
+    other.row = 7;
+    moving.take(vec![other]).await;
+    assert_eq!(moving.source().await.imported, 1);
+    moving.take(vec![row_of("will be gone", &Shown::new(later, later))]).await;
+    assert_eq!(moving.source().await.imported, 1);
     // What was stored here as well stays.
     moving.f.clock.advance(Duration::from_secs(60));
     moving.f.store("will be gone", &[]).await;

@@ -3,11 +3,11 @@
 
 use super::{Output, dictionary};
 use crate::api::graph::{GraphAnswer, PathAnswer};
+use crate::api::percent;
 use crate::mcp::arguments::Arguments;
 use crate::mcp::daemon::{Call, Daemon};
 use crate::mcp::failure::Failure;
 use crate::mcp::form::with;
-use crate::mcp::percent;
 use serde_json::{Value, json};
 
 const ACTIONS: &[&str] = &["connected", "path", "subgraph"];

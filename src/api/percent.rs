@@ -1,7 +1,7 @@
 //! Percent escapes, as paths, queries and resource addresses have them.
 
 /// `text` as a part of a path or of a query.
-pub(super) fn encode(text: &str) -> String {
+pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -14,7 +14,7 @@ pub(super) fn encode(text: &str) -> String {
 }
 
 /// What [`encode`] was given. What is no valid escape stays as it is; `None` if the outcome is no UTF-8.
-pub(super) fn decode(text: &str) -> Option<String> {
+pub fn decode(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
