@@ -14,7 +14,7 @@
 //!  3  doors       api (server, client)  mcp             words in, words out
 //!  2  engine      service (store + embed)   replicate (store + remote)   migrate (service + watch)
 //!  1  devices     store   embed   remote   watch   config   secrets   emulator    one outside thing each
-//!  0  vocabulary  model   clock   backoff   shutdown   mutant   no outside thing
+//!  0  vocabulary  model   clock   backoff   shutdown   priority   mutant   no outside thing
 //! ```
 //!
 //! # The way of a write
@@ -57,8 +57,8 @@
 //!
 //! `store-writer` and `store-reader-N` own SQLite connections, `embed` owns the model, `embed-backlog` a
 //! second, slower session of it while there is a backlog; they take jobs from bounded inboxes and answer
-//! through oneshots. tokio runs the API, the replicator, the timers, and on its threads for blocking work
-//! the reading of a source that is moved in from; a thread of `notify` tells when that has changed. There
+//! through oneshots. tokio runs the API and the timers, on a thread of lower priority the replicator, and
+//! on its threads for blocking work the reading of a source that is moved in from; a thread of `notify` tells when that has changed. There
 //! is no event bus and no channel between the service and the replicator: they share the outbox
 //! table and a wake-up.
 
@@ -66,6 +66,7 @@ pub mod backoff;
 pub mod clock;
 pub mod model;
 pub mod mutant;
+pub mod priority;
 pub mod shutdown;
 
 pub mod config;

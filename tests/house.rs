@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("clock", 0),
     ("model", 0),
     ("mutant", 0),
+    ("priority", 0),
     ("shutdown", 0),
     ("config", 1),
     ("embed", 1),

@@ -57,7 +57,7 @@ use schedule::Schedule;
 use std::collections::BTreeMap;
 
 /// Schedules in an ordinary run.
-const SCHEDULES: u64 = 2000;
+const SCHEDULES: u64 = 4_000;
 
 /// Shows a figure past the capture of the test runner: a run shall tell what it reached.
 fn tell(figures: &str) {

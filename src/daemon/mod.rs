@@ -12,6 +12,7 @@ pub mod database;
 pub mod lock;
 pub mod run;
 
+mod aside;
 mod fetch;
 mod resident;
 mod socket;

@@ -2,7 +2,7 @@
 
 use super::fetch::{self, FetchNote};
 use super::lock::{Lock, LockError};
-use super::{database, resident, socket};
+use super::{aside, database, resident, socket};
 use crate::api::PROTOCOL;
 use crate::api::client::lockfile::LockInfo;
 use crate::api::doors::DoorParts;
@@ -122,7 +122,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(pump::run(service.clone(), shutdown.clone()));
     tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
-    tasks.spawn(replicator.run(shutdown.clone()));
+    tasks.spawn(aside::run("replicator", replicator.run(shutdown.clone()))?);
     tasks.spawn(migrator.run());
     tasks.spawn(check_file(service.clone()));
     tasks.spawn(backups.run(shutdown.clone()));

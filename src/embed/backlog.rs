@@ -11,6 +11,7 @@ use super::engine::{Engine, Purpose, TextError};
 use super::status::{EmbedderState, one_line};
 use super::worker::{Farewell, Shared, open};
 use crate::model::space::UnitVector;
+use crate::priority;
 use crossbeam_channel::{Receiver, never, select};
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
@@ -21,10 +22,6 @@ use tokio::sync::oneshot;
 
 /// How long the model is kept without work; loading it takes a tenth of a second.
 const KEEP: Duration = Duration::from_secs(30);
-/// How far the thread steps back for others, on a scale from 0 to 19.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
-
 /// Orders to the thread; they come before all work.
 #[derive(Debug)]
 pub(super) enum Order {
@@ -119,7 +116,7 @@ impl Backlog {
     /// Works until it is told to stop or every handle is gone.
     pub(super) fn run(mut self) {
         let _farewell = Farewell(self.shared.clone());
-        step_back();
+        priority::step_back();
         while self.step().is_continue() {}
     }
 
@@ -246,17 +243,3 @@ impl Batch {
         let _gone = self.request.reply.send(Err(why));
     }
 }
-
-/// Lowers the priority of this thread. Where that can't be done for one thread it stays as it is.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "there is no other way to the priority of a thread")]
-fn step_back() {
-    // SAFETY: the call takes numbers only. On Linux, 0 means the calling thread.
-    let refused = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) } != 0;
-    if refused {
-        tracing::debug!("the backlog runs at normal priority");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn step_back() {}

@@ -3,6 +3,7 @@
 
 use super::follow;
 use super::import::{self, Asked, ImportError};
+use super::moved;
 use super::source::{Source, SourceError};
 use crate::clock::Micros;
 use crate::service::Service;
@@ -260,6 +261,9 @@ impl Migrator {
     /// The source can't be read, or another job is at work.
     pub async fn import(&self, path: &Path, dry_run: bool) -> Result<(), MigrateError> {
         let path = self.look_at(path).await?;
+        if !dry_run {
+            self.recognise(&path).await?;
+        }
         self.begin_import(path, Asked { dry_run, accepts_deletions: false })
     }
 
@@ -278,6 +282,7 @@ impl Migrator {
         };
         self.refuse_while_running()?;
         let path = self.look_at(&path).await?;
+        self.recognise(&path).await?;
         let begun = path.clone();
         let wrote = self
             .inner
@@ -439,6 +444,20 @@ impl Migrator {
 
     pub(super) async fn current(&self) -> Result<source::Source, MigrateError> {
         self.inner.service.read(source::current).await?.ok_or(MigrateError::NoSource)
+    }
+
+    /// A source that was moved to `path` stays the one that it was.
+    async fn recognise(&self, path: &str) -> Result<(), MigrateError> {
+        self.refuse_while_running()?;
+        // The follower's look at the old path is over before the new one counts.
+        let _working = self.inner.work.lock().await;
+        let shutdown = self.inner.shutdown.clone();
+        let is_stopped = move || shutdown.phase() != Phase::Running;
+        moved::recognise(&self.inner.service, path, is_stopped).await.map_err(|error| match error {
+            ImportError::Source(error) => error.into(),
+            ImportError::Store(error) => error.into(),
+            ImportError::Defect => MigrateError::Defect,
+        })
     }
 
     /// Opens the source once, so that whoever asks hears at once what is wrong with it. Returns its real path.

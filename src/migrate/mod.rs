@@ -28,3 +28,4 @@ pub mod verify;
 mod chunks;
 mod follow;
 mod import;
+mod moved;

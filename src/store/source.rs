@@ -166,6 +166,18 @@ pub fn begin(write: &mut Write<'_>, path: &str, total: u64) -> Result<Source, St
         .ok_or_else(|| StoreError::Corrupt("a source that was just written is gone".to_owned()))
 }
 
+/// The file of a source is at `path` from here on.
+///
+/// # Errors
+/// The database refused.
+pub fn relocate(write: &mut Write<'_>, key: i64, path: &str) -> Result<(), StoreError> {
+    write
+        .conn
+        .prepare_cached("UPDATE source SET path = ?2 WHERE key = ?1")?
+        .execute((key, path))?;
+    Ok(())
+}
+
 /// An import has come to its end, or was given up; `report` says how it went.
 ///
 /// # Errors

@@ -330,7 +330,9 @@ impl<'a> Taking<'a> {
         let n_displaced = write
             .conn
             .prepare_cached(
-                "UPDATE source_row SET row = NULL WHERE source = ?1 AND row = ?2 AND memory <> ?3",
+                // Without statistics the primary key would be taken, which tells nothing but the source.
+                "UPDATE source_row INDEXED BY source_row_row SET row = NULL
+                 WHERE source = ?1 AND row = ?2 AND memory <> ?3",
             )?
             .execute((self.batch.source, row, key))?;
         self.n_added -= i64::try_from(n_displaced).unwrap_or(i64::MAX);
@@ -521,8 +523,8 @@ pub fn gone(
         let found: Option<(i64, String)> = write
             .conn
             .prepare_cached(
-                "SELECT s.memory, m.id FROM source_row s JOIN memory m ON m.key = s.memory
-                 WHERE s.source = ?1 AND s.row = ?2",
+                "SELECT s.memory, m.id FROM source_row s INDEXED BY source_row_row
+                 JOIN memory m ON m.key = s.memory WHERE s.source = ?1 AND s.row = ?2",
             )?
             .query_row((source, row), |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;

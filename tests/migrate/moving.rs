@@ -212,6 +212,36 @@ fn a_source_that_vanishes_or_is_another_is_told_and_nothing_is_deleted() {
 }
 
 #[test]
+fn a_database_that_is_put_elsewhere_stays_the_same_source() {
+    let home = Home::new();
+    let path = source_path(&home);
+    let mut source = Written::new(&path);
+    source.fill((0..20).map(|n| format!("note number {n}")));
+    let hash = source.store("edited on both sides", "old");
+    let _daemon = home.daemon();
+    done(home.run(&["migrate", "follow", source.path(), "--json"]));
+    home.ask("PATCH", &format!("/v1/memories/{hash}"), br#"{"tags":["mine"]}"#);
+    // The row still shows the old tag, under an instant that is later than the edit of it here.
+    let later = "UPDATE memories SET metadata = '{\"k\": 1}', updated_at = unixepoch() + 3600
+                 WHERE content LIKE 'edited%'";
+    source.conn().execute_batch(later).unwrap();
+    let here = || home.ask("GET", &format!("/v1/memories/{hash}"), b"").json;
+    until("the edit of the metadata", || here()["metadata"]["k"] == 1);
+    assert_eq!(here()["tags"], json!(["mine"]));
+    source.conn().execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(source);
+    let elsewhere = home.root().join("elsewhere.db");
+    std::fs::rename(&path, &elsewhere).unwrap();
+    let followed = elsewhere.to_str().unwrap();
+    done(home.run(&["migrate", "follow", followed, "--json"]));
+    assert_eq!(migration(&home)["source"], followed);
+    let conn = Connection::open(&elsewhere).unwrap();
+    conn.execute_batch("UPDATE memories SET tags = 'new' WHERE content = 'note number 7'").unwrap();
+    until("what changed there", || held(&home).iter().any(|(_, _, tags)| tags == "new"));
+    assert_eq!(here()["tags"], json!(["mine"]), "what was not edited there is no edit");
+}
+
+#[test]
 fn a_move_is_finished_only_when_all_is_here() {
     let home = Home::new();
     let path = source_path(&home);
