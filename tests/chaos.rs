@@ -35,5 +35,7 @@ mod alone;
 mod devices;
 #[path = "chaos/kills.rs"]
 mod kills;
+#[path = "chaos/linking.rs"]
+mod linking;
 #[path = "chaos/patience.rs"]
 mod patience;

@@ -275,7 +275,7 @@ impl Daemon {
 }
 
 /// A process that is killed when it is dropped.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
