@@ -2,6 +2,7 @@
 //! up, a kill. Nothing is half done, and it goes on.
 
 use super::account::{Kept, assert_here, beside, fill, import, kept, plan, service_tables};
+use crate::devices::converge;
 use crate::{LinkMode, World, names};
 use memtide::clock::Clock as _;
 use memtide::emulator::faults::{Effect, Reply, Rule};
@@ -221,4 +222,35 @@ async fn a_link_that_is_killed_at_any_request_goes_on() {
         assert_eq!(world.rows("SELECT count(*) FROM mt_stage"), ["0"]);
     }
     assert!(n_killed > 20, "{n_killed} requests were met");
+}
+
+#[tokio::test]
+async fn rows_that_showed_their_memories_until_the_database_was_put_back_are_written_again() {
+    let all = some(0..12);
+    let mut world = beside(Options::default(), false);
+    world.mode = LinkMode::Dual;
+    fill(&world, &all[..6]).await;
+    world.link().await.unwrap();
+    converge(&[&world]).await;
+    world.drain().await;
+    let backup = world.account.core().d1_copy("memories").unwrap();
+    fill(&world, &all[6..]).await;
+    let before = service_tables(&world);
+    // They are pulled, and their rows found right; the entries that are owed beside them don't get there.
+    let refusal = Effect::reply(Reply::error(503, 10002, "try again"));
+    let refused = Rule::new(refusal).on(Product::D1).body("INTO mt_entry").times(1);
+    let refused = world.account.core().inject(refused);
+    world.clock.advance(Duration::from_hours(1));
+    world.settle().await;
+    assert_eq!(world.account.core().fired(refused), 1);
+    assert_here(&world, &all).await;
+    world.account.core().d1_become("memories", &backup).unwrap();
+    converge(&[&world]).await;
+    world.drain().await;
+    let contents = "SELECT content FROM memories ORDER BY 1";
+    let mut expected: Vec<&str> = all.iter().map(|one| one.text.as_str()).collect();
+    expected.sort_unstable();
+    assert_eq!(world.rows(contents), expected);
+    assert_eq!(service_tables(&world).len(), before.len());
+    assert_here(&world, &all).await;
 }
