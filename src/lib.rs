@@ -55,11 +55,12 @@
 //!
 //! # Threads
 //!
-//! `store-writer` and `store-reader-N` own SQLite connections, `embed` owns the model, `embed-backlog` a
-//! second, slower session of it while there is a backlog; they take jobs from bounded inboxes and answer
-//! through oneshots. tokio runs the API and the timers, on a thread of lower priority the replicator, and
-//! on its threads for blocking work the reading of a source that is moved in from; a thread of `notify` tells when that has changed. There
-//! is no event bus and no channel between the service and the replicator: they share the outbox
+//! `store-writer`, `store-reader-N` and `store-aside` own SQLite connections, `embed` owns the model,
+//! `embed-backlog` a second, slower session of it while there is a backlog; they take jobs from bounded inboxes
+//! and answer through oneshots. tokio runs the API and the timers, on a thread `replicator` that one, and on its
+//! threads for blocking work the reading of a source that is moved in from; a thread of `notify` tells when that
+//! has changed. `replicator`, `store-aside`, which reads for it, and `embed-backlog` have a lower priority than
+//! the rest. There is no event bus and no channel between the service and the replicator: they share the outbox
 //! table and a wake-up.
 
 pub mod backoff;

@@ -88,7 +88,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     let listener = socket::bind(&paths.socket)
         .with_context(|| format!("listen on {}", paths.socket.display()))?;
     let replicator =
-        Replicator::new(store.clone(), connect, Arc::clone(&clock), seed, service.replicate_hint())
+        Replicator::new(store.aside(), connect, Arc::clone(&clock), seed, service.replicate_hint())
             .heard_by(News(service.clone()))
             .keeping_bodies_for(settings.history.keep_for);
     let migrator = Migrator::new(service.clone(), shutdown.clone());

@@ -97,6 +97,8 @@ pub struct StoreOptions {
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    /// Whether nobody waits for what is read by this handle.
+    is_aside: bool,
 }
 
 struct Inner {
@@ -115,7 +117,15 @@ impl Store {
         let mirror = Arc::<mirror::Mirror>::default();
         let writer = writer::Writer::start(options, clock, Arc::clone(&mirror))?;
         let readers = reader::Readers::start(options, &mirror)?;
-        Ok(Self { inner: Arc::new(Inner { path: options.path.clone(), readers, writer }) })
+        let inner = Inner { path: options.path.clone(), readers, writer };
+        Ok(Self { inner: Arc::new(inner), is_aside: false })
+    }
+
+    /// The same store for work that nobody waits for: it reads on a thread of its own, of lower priority, so that
+    /// those who search never stand behind it.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), is_aside: true }
     }
 
     /// Runs `job` in a transaction and answers once it is durable. The job may run more than once (each
@@ -141,7 +151,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Read<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.inner.readers.submit(job)?.await.unwrap_or(Err(StoreError::Closed))
+        self.inner.readers.submit(job, self.is_aside)?.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// The database file.

@@ -1,10 +1,12 @@
-//! The reading threads: each owns a read-only connection and takes jobs from one shared inbox.
+//! The reading threads: each owns a read-only connection and takes jobs from one shared inbox. One more, of lower
+//! priority and with an inbox of its own, reads what nobody waits for.
 
 use super::StoreOptions;
 use super::connection;
 use super::error::StoreError;
 use super::mirror::Mirror;
 use super::writer::lock;
+use crate::priority;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +43,7 @@ pub(super) struct Inline {
 
 pub(super) struct Threads {
     inbox: Mutex<Option<Sender<Job>>>,
+    aside: Mutex<Option<Sender<Job>>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     is_closing: Arc<AtomicBool>,
 }
@@ -53,28 +56,36 @@ impl Readers {
             return Ok(Self::Inline(Mutex::new(Some(inline))));
         }
         let (inbox, jobs) = bounded::<Job>(INBOX);
+        let (aside, aside_jobs) = bounded::<Job>(INBOX);
+        let names =
+            (0..options.n_readers).map(|n| (format!("store-reader-{n}"), jobs.clone(), false));
+        let aside_name = ("store-aside".to_owned(), aside_jobs, true);
         let mut threads = Vec::new();
         let is_closing = Arc::new(AtomicBool::new(false));
-        for n in 0..options.n_readers {
+        for (name, jobs, is_aside) in names.chain([aside_name]) {
             let conn = open()?;
-            let (jobs, is_closing) = (jobs.clone(), Arc::clone(&is_closing));
+            let is_closing = Arc::clone(&is_closing);
             let is_given_up = Arc::clone(&is_closing);
             let asks = move || is_given_up.load(Ordering::Acquire);
             conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
             let mirror = Arc::clone(mirror);
-            let thread = std::thread::Builder::new()
-                .name(format!("store-reader-{n}"))
-                .spawn(move || run(&Read { conn: &conn, mirror: &mirror }, &jobs, &is_closing))
-                .map_err(|error| StoreError::Io(error.to_string()))?;
-            threads.push(thread);
+            let reads = move || {
+                if is_aside {
+                    priority::step_back();
+                }
+                run(&Read { conn: &conn, mirror: &mirror }, &jobs, &is_closing);
+            };
+            let thread = std::thread::Builder::new().name(name).spawn(reads);
+            threads.push(thread.map_err(|error| StoreError::Io(error.to_string()))?);
         }
-        let (inbox, handles) = (Mutex::new(Some(inbox)), Mutex::new(threads));
-        Ok(Self::Threads(Threads { inbox, handles, is_closing }))
+        let (inbox, aside) = (Mutex::new(Some(inbox)), Mutex::new(Some(aside)));
+        Ok(Self::Threads(Threads { inbox, aside, handles: Mutex::new(threads), is_closing }))
     }
 
     pub(super) fn submit<T, F>(
         &self,
         job: F,
+        is_aside: bool,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
     where
         T: Send + 'static,
@@ -88,7 +99,10 @@ impl Readers {
             let _gone = reply.send(outcome);
         };
         let inbox = match self {
-            Self::Threads(threads) => lock(&threads.inbox).clone().ok_or(StoreError::Closed)?,
+            Self::Threads(threads) => {
+                let inbox = if is_aside { &threads.aside } else { &threads.inbox };
+                lock(inbox).clone().ok_or(StoreError::Closed)?
+            }
             Self::Inline(inline) => {
                 let inline = lock(inline);
                 let Inline { conn, mirror } = inline.as_ref().ok_or(StoreError::Closed)?;
@@ -124,7 +138,7 @@ impl Readers {
 
 impl Threads {
     fn close(&self) {
-        drop(lock(&self.inbox).take());
+        drop((lock(&self.inbox).take(), lock(&self.aside).take()));
         self.is_closing.store(true, Ordering::Release);
         for thread in lock(&self.handles).drain(..) {
             if thread.join().is_err() {
