@@ -27,6 +27,8 @@ pub struct DoorParts {
     pub migrator: Migrator,
     /// What is being fetched for the embedder, or why that failed.
     pub fetching: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    /// The parts that broke down by a defect, by name.
+    pub broken: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     /// Zone in which dates and phrases are read.
     pub zone: jiff::tz::TimeZone,
     /// Mode of a search that names none.

@@ -409,6 +409,29 @@ fn problem(code: &str, message: impl ToString, next_step: &str) -> ProblemJson {
     }
 }
 
+/// What is wrong with the daemon and its files, whatever it is to do.
+fn problems_of_daemon(doors: &Doors) -> Vec<ProblemJson> {
+    let mut problems = Vec::new();
+    if let Some(fault) = doors.service.storage_fault() {
+        problems.push(problem(fault.code, fault.message, fault.next_step));
+    }
+    for part in (doors.broken)() {
+        problems.push(problem(
+            "broken_down",
+            format!("a part of the daemon, {part}, broke down by a defect and stays still"),
+            "`memtide down`, then `memtide up`; and report it, with the log",
+        ));
+    }
+    if let Some(reason) = doors.backups.failure() {
+        problems.push(problem(
+            "backup_failed",
+            format!("the daily backup was not made: {reason}"),
+            "mend the cause; it is tried again every ten minutes, or now with `memtide backup`",
+        ));
+    }
+    problems
+}
+
 /// Every promise that is not being kept at this moment. Being offline is none, until something has been
 /// owed for longer than the alarm age.
 fn problems(
@@ -419,17 +442,7 @@ fn problems(
     now: Micros,
 ) -> Vec<ProblemJson> {
     let Stored { stats, counts, quarantined, link, .. } = stored;
-    let mut problems = Vec::new();
-    if let Some(fault) = doors.service.storage_fault() {
-        problems.push(problem(fault.code, fault.message, fault.next_step));
-    }
-    if let Some(reason) = doors.backups.failure() {
-        problems.push(problem(
-            "backup_failed",
-            format!("the daily backup was not made: {reason}"),
-            "mend the cause; it is tried again every ten minutes, or now with `memtide backup`",
-        ));
-    }
+    let mut problems = problems_of_daemon(doors);
     let reason = (doors.fetching)().or_else(|| model.error.clone()).unwrap_or_default();
     match model.state {
         EmbedderState::Missing => problems.push(problem(

@@ -13,6 +13,7 @@ pub mod lock;
 pub mod run;
 
 mod aside;
+mod background;
 mod fetch;
 mod resident;
 mod socket;

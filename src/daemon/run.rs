@@ -1,5 +1,6 @@
 //! The life of the daemon, from its lock to its last checkpoint.
 
+use super::background::Background;
 use super::fetch::{self, FetchNote};
 use super::lock::{Lock, LockError};
 use super::{aside, database, resident, socket};
@@ -100,12 +101,15 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
     );
     let note = FetchNote::default();
     let fetching = note.clone();
+    let mut background = Background::default();
+    let broken = background.broken();
     let doors = Arc::new(DoorParts {
         service: service.clone(),
         backups: backups.clone(),
         replicator: replicator.handle(),
         migrator: migrator.clone(),
         fetching: Box::new(move || fetching.get()),
+        broken: Box::new(move || broken.all()),
         zone: jiff::tz::TimeZone::system(),
         default_mode: parse_mode(&settings.search.default_mode)
             .map_err(|error| anyhow::anyhow!(error.body.message))?,
@@ -119,20 +123,21 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         shutdown: shutdown.clone(),
         stopper: stopper.clone(),
     });
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(pump::run(service.clone(), shutdown.clone()));
-    tasks.spawn(tell_of_sync(replicator.handle(), service.clone(), shutdown.clone()));
-    tasks.spawn(aside::run("replicator", replicator.run(shutdown.clone()))?);
-    tasks.spawn(migrator.run());
-    tasks.spawn(check_file(service.clone()));
-    tasks.spawn(backups.run(shutdown.clone()));
+    background.spawn("embedding", pump::run(service.clone(), shutdown.clone()));
+    let news = tell_of_sync(replicator.handle(), service.clone(), shutdown.clone());
+    background.spawn("sync news", news);
+    background.spawn("replication", aside::run("replicator", replicator.run(shutdown.clone()))?);
+    background.spawn("migration", migrator.run());
+    background.spawn("file check", check_file(service.clone()));
+    background.spawn("backup", backups.run(shutdown.clone()));
     if let Some(keep_for) = settings.history.keep_for {
-        let (store, clock) = (store.clone(), Arc::clone(&clock));
-        tasks.spawn(retention::run(store, clock, keep_for, shutdown.clone()));
+        let dropping =
+            retention::run(store.clone(), Arc::clone(&clock), keep_for, shutdown.clone());
+        background.spawn("retention", dropping);
     }
     if let Some(sources) = sources {
         let embedder = service.embedder().clone();
-        tasks.spawn(fetch::run(embedder, sources, note, shutdown.clone()));
+        background.spawn("fetch", fetch::run(embedder, sources, note, shutdown.clone()));
     }
     let watch =
         tokio::spawn(watch_for_stop(signals, stopper.clone(), shutdown.clone(), store.clone()));
@@ -149,12 +154,7 @@ pub async fn run(options: DaemonOptions) -> anyhow::Result<()> {
         () = shutdown.reached(Phase::Stopping) => {}
     }
     stopper.advance(Phase::Stopping);
-    let ended =
-        tokio::time::timeout(TASKS_TIMEOUT, async { while tasks.join_next().await.is_some() {} });
-    if ended.await.is_err() {
-        tracing::warn!("background work cut off; what it left undone is in the tables");
-    }
-    tasks.abort_all();
+    background.end(TASKS_TIMEOUT).await;
     watch.abort();
     let is_healthy = store.is_alive();
     // Closing blocks on the writer's last checkpoint.

@@ -10,7 +10,9 @@ use crate::service::Service;
 use crate::shutdown::{Phase, Shutdown};
 use crate::store::error::StoreError;
 use crate::store::source::{self, Stage};
+use futures_util::FutureExt as _;
 use serde_json::Value;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -392,7 +394,9 @@ impl Migrator {
         tokio::spawn(async move {
             let end = {
                 let _working = inner.work.lock().await;
-                job(ticket).await
+                // Nothing of a job that broke down is used any more; what it wrote is whole.
+                let caught = AssertUnwindSafe(job(ticket)).catch_unwind().await;
+                caught.unwrap_or_else(|_| JobEnd::Failed(ImportError::Defect.trouble()))
             };
             let ended_at = inner.service.clock().now();
             inner.view.send_modify(|view| {
