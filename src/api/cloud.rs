@@ -5,6 +5,7 @@ use super::doors::Doors;
 use super::error::ApiError;
 use crate::clock::Micros;
 use crate::embed::status::EmbedderState;
+use crate::replicate::progress::SyncState;
 use crate::store::link::{self, Link, LinkMode};
 use axum::Json;
 use axum::extract::State;
@@ -12,6 +13,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// How long an answer waits for the replicator to notice what was changed, so that the next look at `status`
+/// agrees with it.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// How long `sync` waits unless told otherwise.
 const SYNC_DEFAULT: Duration = Duration::from_secs(300);
 /// How long it waits at most.
@@ -170,6 +174,7 @@ pub(super) async fn link(
         store.write(move |write| link::link(write, &wanted)).await?
     };
     doors.replicator.reload();
+    doors.replicator.until(|state| state != SyncState::Unlinked, NOTICED_WITHIN).await;
     Ok(Json(LinkAnswer { mode, memories }))
 }
 
@@ -188,6 +193,7 @@ pub(super) async fn unlink(State(doors): State<Doors>) -> Result<Json<UnlinkAnsw
     let unlinked = store.read(link::get).await?.is_some();
     store.write(link::unlink).await?;
     doors.replicator.reload();
+    doors.replicator.until(|state| state == SyncState::Unlinked, NOTICED_WITHIN).await;
     Ok(Json(UnlinkAnswer { unlinked }))
 }
 
@@ -207,6 +213,8 @@ async fn set_paused(doors: &Doors, paused: bool) -> Result<Json<PauseAnswer>, Ap
     }
     // Whoever resumes may have stored another token.
     doors.replicator.reload();
+    let is_noticed = move |state| (state == SyncState::Paused) == paused;
+    doors.replicator.until(is_noticed, NOTICED_WITHIN).await;
     Ok(Json(PauseAnswer { paused }))
 }
 

@@ -42,7 +42,7 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         run.down(WithModel::No, "without embedding").await?;
         run.down(WithModel::Yes, "with embedding").await?;
     }
-    report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator runs on the same processors, at low priority");
+    report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator runs on the same processors, at the lowest priority");
     report.note(fill::NOTE);
     Ok(report)
 }
@@ -51,7 +51,7 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
 fn account(seed: u64, options: Options) -> anyhow::Result<Running> {
     let starting = std::thread::spawn(move || {
         // The thread that serves is started from this one, and gets its priority.
-        priority::step_back();
+        priority::step_back(priority::LAST);
         server::start(SystemClock::shared(), seed, options)
     });
     Ok(starting.join().map_err(|_| anyhow::anyhow!("the account was not made"))??)

@@ -24,7 +24,7 @@ where
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            priority::step_back();
+            priority::step_back(priority::BACKGROUND);
             let caught = AssertUnwindSafe(work).catch_unwind();
             let end = runtime().map(|runtime| runtime.block_on(caught));
             // Nobody listens once the daemon has stopped waiting.

@@ -116,7 +116,7 @@ impl Backlog {
     /// Works until it is told to stop or every handle is gone.
     pub(super) fn run(mut self) {
         let _farewell = Farewell(self.shared.clone());
-        priority::step_back();
+        priority::step_back(priority::BACKGROUND);
         while self.step().is_continue() {}
     }
 

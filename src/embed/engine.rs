@@ -20,6 +20,8 @@ use tokenizers::Encoding;
 const WEIGHTS_FOLDER_KEY: &str = "session.model_external_initializers_file_folder_path";
 /// Whether the runtime must leave the weights unpacked.
 const NO_PACKING_KEY: &str = "session.disable_prepacking";
+/// Whether its threads wait for more work by turning, for some milliseconds after each text.
+const SPINNING_KEY: &str = "session.intra_op.allow_spinning";
 /// Marks at the two ends of a text take two places of the window.
 const MARKS: usize = 2;
 
@@ -153,6 +155,7 @@ impl Engine {
             .with_max_length(model.window)
             .with_intra_threads(threads)
             .with_session_config(NO_PACKING_KEY, no_packing)
+            .with_session_config(SPINNING_KEY, "0")
             .with_session_config(WEIGHTS_FOLDER_KEY, weights_folder.to_string_lossy());
         let text = catch_unwind(AssertUnwindSafe(|| {
             TextEmbedding::try_new_from_user_defined(description, options)

@@ -306,6 +306,16 @@ impl ReplicatorHandle {
         }
     }
 
+    /// Completes when the replicator is in a state of which `is_so` holds, after this time in any case: it may be
+    /// in the middle of a request.
+    pub async fn until(&self, is_so: impl Fn(SyncState) -> bool + Send, within: Duration) {
+        let mut published = self.shared.published.subscribe();
+        tokio::select! {
+            _ = published.wait_for(|now| is_so(now.progress.state)) => {}
+            () = self.shared.clock.sleep(within) => {}
+        }
+    }
+
     /// Makes deferred duties due and has shut gates probed, now instead of at their time. A product
     /// that asked to be left alone for a while is left alone.
     pub fn sync_now(&self) {

@@ -71,7 +71,7 @@ impl Readers {
             let mirror = Arc::clone(mirror);
             let reads = move || {
                 if is_aside {
-                    priority::step_back();
+                    priority::step_back(priority::BACKGROUND);
                 }
                 run(&Read { conn: &conn, mirror: &mirror }, &jobs, &is_closing);
             };
