@@ -4,13 +4,13 @@ use super::args;
 use super::failure::Failure;
 use super::output;
 use super::session::Session;
-use crate::api::client::path_segment;
+use crate::api::percent;
 use crate::api::wire::HistoryAnswer;
 use std::process::ExitCode;
 
 pub(super) fn run(session: &Session, args: &args::OneId) -> Result<ExitCode, Failure> {
     let client = session.client()?;
-    let path = format!("/v1/memories/{}/history", path_segment(&args.id));
+    let path = format!("/v1/memories/{}/history", percent::encode(&args.id));
     let answer: HistoryAnswer = session.block_on(client.get(&path))?;
     if args.json {
         output::json(&answer)?;

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::session::Session;
 use super::{args, output, store};
-use crate::api::client::path_segment;
+use crate::api::percent;
 use crate::api::wire::{MemoryJson, UpdateRequest};
 use serde_json::Value;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ pub(super) fn run(session: &Session, args: args::Update) -> Result<ExitCode, Fai
         metadata: (!metadata.is_empty()).then_some(Value::Object(metadata)),
     };
     let client = session.client()?;
-    let path = format!("/v1/memories/{}", path_segment(&args.id));
+    let path = format!("/v1/memories/{}", percent::encode(&args.id));
     let memory: MemoryJson = session.block_on(client.patch(&path, &request))?;
     if args.json {
         output::json(&memory)?;

@@ -38,7 +38,7 @@ const REST_MAX: Duration = Duration::from_secs(30);
 /// Changed rows that are taken for what somebody does now, not for something to catch up with.
 const LIVE_MAX: usize = 500;
 /// Memories by which a file is known again.
-const KNOWN_BY: u32 = 200;
+pub(super) const KNOWN_BY: u32 = 200;
 
 /// Why a look brought nothing.
 #[derive(Debug, thiserror::Error)]

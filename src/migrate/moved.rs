@@ -1,13 +1,12 @@
 //! A database that its owner has put at another path stays the source that it was, with all that is known of it.
 
+use super::follow::KNOWN_BY;
 use super::import::{ImportError, blocking, write};
 use super::job::{self, patiently};
 use crate::service::Service;
 use crate::store::source;
 use std::path::PathBuf;
 
-/// Memories that tell a database by being in it.
-const KNOWN_BY: u32 = 200;
 /// One in so many of them may be missing: the service forgets deleted ones for good after a while.
 const MISSING_MAX: usize = 10;
 

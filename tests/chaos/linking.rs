@@ -1,5 +1,5 @@
-//! The command and the daemon killed at every request of a first linking: what they had begun is no hindrance to the next try,
-//! and nothing is twice there or missing.
+//! The command and the daemon killed at every request of a first linking: what they had begun is no
+//! hindrance to the next try, and nothing is twice there or missing.
 
 use crate::chaos::Stage;
 use crate::device::{Device, account};

@@ -11,7 +11,7 @@ use super::daemon::{Home, Said};
 use super::written::Written;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -33,6 +33,14 @@ pub fn until(what: &str, mut is_there: impl FnMut() -> bool) {
 
 pub fn source_path(home: &Home) -> PathBuf {
     home.root().join("sqlite_vec.db")
+}
+
+/// Puts a database in the place of another one and of what that has left.
+fn put_back(aside: &Path, path: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
+    }
+    std::fs::rename(aside, path).unwrap();
 }
 
 fn done(said: Said) -> Value {
@@ -201,10 +209,7 @@ fn a_source_that_vanishes_or_is_another_is_told_and_nothing_is_deleted() {
     assert_eq!(held(&home), expected);
     drop(other);
     drop(source);
-    for end in ["", "-wal", "-shm"] {
-        let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
-    }
-    std::fs::rename(&aside, &path).unwrap();
+    put_back(&aside, &path);
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch("UPDATE memories SET tags = 'back', updated_at = updated_at + 1").unwrap();
     until("it is back", || trouble(&home).is_empty());
@@ -262,10 +267,7 @@ fn a_move_is_finished_only_when_all_is_here() {
     );
     assert_eq!(migration(&home)["is_followed"], true);
     drop(other);
-    for end in ["", "-wal", "-shm"] {
-        let _absent = std::fs::remove_file(format!("{}{end}", path.display()));
-    }
-    std::fs::rename(&aside, &path).unwrap();
+    put_back(&aside, &path);
     // The very last thing that was written comes along, whether the follower has seen it or not.
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch("UPDATE memories SET tags = 'last', updated_at = updated_at + 1").unwrap();

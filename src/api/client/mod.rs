@@ -4,6 +4,7 @@
 pub mod launch;
 pub mod lockfile;
 
+use super::percent;
 use super::routes::CLIENT_HEADER;
 use super::wire::ErrorBody;
 use bytes::Bytes;
@@ -189,23 +190,10 @@ impl Client {
     }
 }
 
-/// `text` as one segment of a path.
-pub fn path_segment(text: &str) -> String {
-    let mut segment = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            segment.push(char::from(byte));
-        } else {
-            segment.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    segment
-}
-
 /// Names and values as a query string.
 pub fn query_string(pairs: &[(&str, String)]) -> String {
     let pairs: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{name}={}", path_segment(value))).collect();
+        pairs.iter().map(|(name, value)| format!("{name}={}", percent::encode(value))).collect();
     pairs.join("&")
 }
 
