@@ -12,6 +12,7 @@ use super::session::{Connect, ConnectError, News, Remembered, Session};
 use super::upkeep;
 use crate::clock::{Micros, SharedClock};
 use crate::shutdown::{Phase, Shutdown};
+use crate::store::enrolment;
 use crate::store::error::StoreError;
 use crate::store::link::{self, Link, LinkMode};
 use crate::store::outbox::{self, Product};
@@ -185,6 +186,7 @@ impl Replicator {
             self.rest(SyncState::Unlinked, None, None, asked.ticket).await?;
             return Ok(Step::default());
         };
+        self.enrol().await?;
         if link.is_paused {
             self.rest(SyncState::Paused, None, None, asked.ticket).await?;
             return Ok(Step::default());
@@ -234,6 +236,16 @@ impl Replicator {
         let next_at = next_at.into_iter().flatten().min();
         shared.publish(progress, asked.ticket);
         Ok(Step { tally, next_at })
+    }
+
+    /// Makes duties of the memories that were here before the link, before anything is compared or sent.
+    async fn enrol(&self) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        let mut goes_on = store.read(enrolment::goes_on).await?;
+        while goes_on {
+            goes_on = store.write(enrolment::enrol).await?;
+        }
+        Ok(())
     }
 
     /// Notes how much of the backfill is left.

@@ -1,7 +1,7 @@
 //! The account this store is linked to, and what the replicator must remember across restarts.
 
+use super::enrolment;
 use super::error::StoreError;
-use super::outbox;
 use super::reader::Read;
 use super::writer::Write;
 use crate::clock::Micros;
@@ -95,8 +95,9 @@ pub fn get(read: &Read<'_>) -> Result<Option<Link>, StoreError> {
     Link::load(read.conn)
 }
 
-/// Links the store and makes every memory a duty of the backfill lane. What was known of another
-/// account's rows is forgotten.
+/// Links the store and owes the account every memory; duties of the backfill lane are made of the first
+/// ones here, and of the others by [`enrolment::enrol`]. What was known of another account's rows is
+/// forgotten. Returns how many memories there are.
 ///
 /// # Errors
 /// A stored text needs a bucket and the link has none; the count is in the sentence.
@@ -122,7 +123,7 @@ pub fn link(write: &mut Write<'_>, link: &Link) -> Result<u64, StoreError> {
         ],
     )?;
     write.remember_link(Some(link.clone()));
-    outbox::enqueue_all(write)
+    enrolment::begin(write, link)
 }
 
 /// Forgets the account and all duties to it. Nothing is changed in the cloud.
@@ -152,7 +153,9 @@ pub fn set_mode(write: &mut Write<'_>, mode: LinkMode) -> Result<u64, StoreError
         "UPDATE outbox SET state = 'due', due_at = ?1 WHERE state = 'conflict'",
         [write.now().0],
     )?;
-    Ok(write.conn.query_row("SELECT count(DISTINCT memory) FROM outbox", [], |row| row.get(0))?)
+    let owes = "SELECT count(DISTINCT memory) FROM outbox";
+    let n_enrolled: u64 = write.conn.query_row(owes, [], |row| row.get(0))?;
+    Ok(n_enrolled + enrolment::n_left(write)?)
 }
 
 /// Pauses or resumes syncing. Returns whether a link is there to be paused.

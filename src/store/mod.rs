@@ -20,6 +20,7 @@ pub mod carried;
 pub mod digest;
 pub mod duplicate;
 pub mod edge;
+pub mod enrolment;
 pub mod error;
 pub mod graph;
 pub mod held;

@@ -9,6 +9,7 @@
 //! a vector only when its row is in the database.
 
 use super::column::parse_id;
+use super::enrolment;
 use super::error::StoreError;
 use super::reader::Read;
 use super::writer::Write;
@@ -162,50 +163,6 @@ pub(super) fn vector_is_ready(write: &mut Write<'_>, key: i64) -> Result<(), Sto
         )?
         .execute((key, generation, write.now().0))?;
     Ok(())
-}
-
-/// Makes every memory a duty of the backfill lane. Returns how many there are.
-pub(super) fn enqueue_all(write: &mut Write<'_>) -> Result<u64, StoreError> {
-    let Some(link) = write.link().cloned() else { return Ok(0) };
-    let generation = write.generation();
-    let now = write.now().0;
-    let inline = i64::try_from(link.inline_bytes.min(ENCODED_MAX_BYTES / 6)).unwrap_or(i64::MAX);
-    let mut large: Vec<(i64, usize)> = Vec::new();
-    {
-        let mut statement = write.conn.prepare(
-            "SELECT key, content FROM memory WHERE deleted_at IS NULL AND length(content) > ?1 / 4",
-        )?;
-        let mut rows = statement.query([inline])?;
-        while let Some(row) = rows.next()? {
-            let content: String = row.get(1)?;
-            if let Some(size) = bucket_size(&content, link.inline_bytes) {
-                large.push((row.get(0)?, size));
-            }
-        }
-    }
-    if let (Some((_, actual)), None) = (large.first(), &link.bucket) {
-        let limit = link.inline_bytes.min(ENCODED_MAX_BYTES);
-        return Err(Refusal::NeedsBucket { actual: *actual, limit }.into());
-    }
-    for (key, _) in large {
-        put(write, key, Product::R2, generation, "due", 1)?;
-    }
-    let insert =
-        "INSERT INTO outbox(memory, product, generation, state, lane, attempts, since, due_at)";
-    let n_rows = write.conn.execute(
-        &format!("{insert} SELECT key, 'd1', ?1, 'due', 1, 0, ?2, ?2 FROM memory"),
-        (generation, now),
-    )?;
-    write.conn.execute(
-        &format!(
-            "{insert} SELECT m.key, 'vectorize', ?1,
-               CASE WHEN ?3 AND p.memory IS NOT NULL THEN 'waiting_for_embedding' ELSE 'due' END,
-               1, 0, ?2, ?2
-             FROM memory m LEFT JOIN pending_embedding p ON p.memory = m.key"
-        ),
-        (generation, now, link.is_local_space),
-    )?;
-    Ok(u64::try_from(n_rows).unwrap_or(u64::MAX))
 }
 
 /// A duty that may be carried out.
@@ -555,7 +512,20 @@ pub fn counts(read: &Read<'_>) -> Result<Counts, StoreError> {
             }
         }
     }
+    count_unenrolled(read, &mut counts)?;
     Ok(counts)
+}
+
+/// Memories that are not duties yet owe all the same: a row and a vector.
+fn count_unenrolled(read: &Read<'_>, counts: &mut Counts) -> Result<(), StoreError> {
+    let Some((n, since)) = enrolment::left(read)? else { return Ok(()) };
+    counts.pending += 2 * n;
+    for (product, sum) in Product::ALL.into_iter().zip(&mut counts.pending_by_product) {
+        *sum += if product == Product::R2 { 0 } else { n };
+    }
+    counts.oldest_pending_since =
+        Some(counts.oldest_pending_since.map_or(since, |oldest| oldest.min(since)));
+    Ok(())
 }
 
 fn n_unembeddable(read: &Read<'_>) -> Result<u64, StoreError> {

@@ -26,6 +26,10 @@ use crate::store::outbox::{self, Duty, Outgoing, Product};
 use crate::store::unconfirmed::Accepted;
 use crate::store::vector;
 
+/// Outcomes in one transaction: a request takes thousands of vectors, and whoever stores meanwhile must
+/// not wait for all of them to be written down. What a crash leaves unrecorded is sent again.
+const SETTLED_AT_ONCE: usize = 500;
+
 /// Sends one batch of vectors and one of deletions.
 pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreError> {
     let now = session.now();
@@ -269,16 +273,22 @@ async fn send(
             Ok((taken, accepted)) => {
                 session.gates.succeeded(Remote::Vectorize, session.now());
                 // What one request doesn't take stays due.
-                let done = part.iter().take(taken).map(|one| {
-                    let row = one.row.as_ref();
-                    let rev = row.map(|row| row.metadata.as_ref().map(|m| m.rev.clone()));
-                    let fate = Fate::Accepted {
-                        rev: rev.map(Option::unwrap_or_default),
-                        by: accepted.clone(),
-                    };
-                    Record::new(Product::Vectorize, one.id, &one.duty, fate)
-                });
-                commit(session, done.collect(), None, tally).await?;
+                let done: Vec<Record> = part
+                    .iter()
+                    .take(taken)
+                    .map(|one| {
+                        let row = one.row.as_ref();
+                        let rev = row.map(|row| row.metadata.as_ref().map(|m| m.rev.clone()));
+                        let fate = Fate::Accepted {
+                            rev: rev.map(Option::unwrap_or_default),
+                            by: accepted.clone(),
+                        };
+                        Record::new(Product::Vectorize, one.id, &one.duty, fate)
+                    })
+                    .collect();
+                for some in done.chunks(SETTLED_AT_ONCE) {
+                    commit(session, some.to_vec(), None, tally).await?;
+                }
             }
             Err(error) if error.disposition == Disposition::Park && part.len() > 1 => {
                 let (first, second) = plan::halves(part);

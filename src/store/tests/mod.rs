@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod duplicate;
 mod duties;
+mod enrolment;
 mod graph;
 mod pull;
 mod takeover;
