@@ -3,6 +3,7 @@
 
 use super::connection;
 use super::error::StoreError;
+use super::inverted::InvertedIndex;
 use super::mirror::Mirror;
 use super::reader::Read;
 use super::stats;
@@ -276,7 +277,8 @@ fn check(copy: &Connection, of: &Path, goes_on: &GoesOn) -> Result<Contents, Bac
         move || !goes_on()
     };
     copy.progress_handler(CHECK_STEPS, Some(is_given_up))?;
-    let read = Read { conn: copy, mirror: &Mirror::default() };
+    let (mirror, words) = (Mirror::default(), InvertedIndex::default());
+    let read = Read { conn: copy, mirror: &mirror, words: &words };
     let faults = stats::full_check(&read).map_err(failed)?;
     if !faults.is_empty() {
         return Err(damaged(faults.join("; ")));

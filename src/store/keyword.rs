@@ -1,39 +1,61 @@
-//! The keyword index: what is put into it and how a person's words become a query of it.
+//! Search by words: the index of the file, the one in memory that answers once it is filled, and how a
+//! person's words become a query of them.
 //!
 //! FTS5 takes a run of Chinese, Japanese or Korean characters for one word. Text is therefore indexed
 //! with a space around each of them, and a run in a query becomes a phrase of single characters.
 
 use super::error::StoreError;
+use super::inverted::{self, Allowed};
+use super::reader::Read;
 use super::select::Select;
+use super::terms::{self, Term, is_unspaced};
+use super::writer::Write;
 use crate::model::filter::Filter;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Words of a query that are looked up; the rest would only slow it down.
 const QUERY_WORDS_MAX: usize = 64;
 /// Rows that a query shall score, about: each costs some 1.5 µs, finding it a twentieth of that.
 const SCORED_ROWS: usize = 2000;
+/// Proposals beyond the ones that are needed: some may be deleted by now.
+const SPARE: usize = 16;
+/// Memories that a filter may let pass for them to be found before they are ranked; more are ranked first.
+const ALLOWED_MAX: i64 = 2000;
 
-/// English words so frequent that they rank nothing. They are dropped while other words remain.
-const STOP_WORDS: &[&str] = &[
-    "a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "but", "by", "can", "did",
-    "do", "does", "for", "from", "had", "has", "have", "how", "i", "if", "in", "into", "is", "it",
-    "its", "me", "my", "no", "not", "of", "on", "or", "our", "should", "so", "that", "the",
-    "their", "them", "then", "there", "these", "they", "this", "to", "was", "we", "were", "what",
-    "when", "where", "which", "who", "why", "will", "with", "would", "you", "your",
-];
+pub(super) fn insert(write: &mut Write<'_>, key: i64, content: &str) -> Result<(), StoreError> {
+    insert_row(write.conn, key, content)?;
+    write.index(inverted::Change { key, words: Some(inverted::Words::of(content)) });
+    Ok(())
+}
 
-pub(super) fn insert(conn: &Connection, key: i64, content: &str) -> Result<(), StoreError> {
+pub(super) fn remove(write: &mut Write<'_>, key: i64) -> Result<(), StoreError> {
+    remove_row(write.conn, key)?;
+    write.index(inverted::Change { key, words: None });
+    Ok(())
+}
+
+fn insert_row(conn: &Connection, key: i64, content: &str) -> Result<(), StoreError> {
     conn.prepare_cached("INSERT INTO keyword(rowid, content) VALUES (?1, ?2)")?
         .execute((key, spaced(content)))?;
     Ok(())
 }
 
-pub(super) fn remove(conn: &Connection, key: i64) -> Result<(), StoreError> {
+fn remove_row(conn: &Connection, key: i64) -> Result<(), StoreError> {
     conn.prepare_cached("DELETE FROM keyword WHERE rowid = ?1")?.execute([key])?;
     Ok(())
+}
+
+/// Fills the index in memory.
+///
+/// # Errors
+/// The database refused; the index in the file goes on answering.
+pub(super) fn fill(read: &Read<'_>) -> Result<(), StoreError> {
+    read.words.fill(read.conn).inspect_err(|error| {
+        tracing::warn!(%error, "words are ranked in the file, not in memory");
+    })
 }
 
 /// A person's query as words and as an FTS5 expression. Nothing of it is FTS5 syntax: each word is quoted.
@@ -41,6 +63,8 @@ pub(super) fn remove(conn: &Connection, key: i64) -> Result<(), StoreError> {
 pub(super) struct Words {
     /// Lower-cased words, in order, without duplicates.
     pub(super) words: Vec<String>,
+    /// What they are compared by in memory; none if they are all too frequent to rank.
+    terms: Vec<Term>,
 }
 
 impl Words {
@@ -54,12 +78,18 @@ impl Words {
             .filter(|word| seen.insert(word.clone()))
             .collect();
         let mut words: Vec<String> =
-            all.iter().filter(|word| !STOP_WORDS.contains(&word.as_str())).cloned().collect();
+            all.iter().filter(|word| !terms::is_stop_word(word)).cloned().collect();
         if words.is_empty() {
             words = all;
         }
         words.truncate(QUERY_WORDS_MAX);
-        (!words.is_empty()).then_some(Self { words })
+        let mut terms = Vec::new();
+        for term in terms::of(query) {
+            if terms.len() < QUERY_WORDS_MAX && !terms.contains(&term) {
+                terms.push(term);
+            }
+        }
+        (!words.is_empty()).then_some(Self { words, terms })
     }
 
     /// Those of the words that stand in `content`, whatever their case.
@@ -77,9 +107,85 @@ fn expression(words: &[String]) -> String {
 }
 
 /// The memories that pass `filter` and have words of the query, with their BM25 (positive, larger is
-/// better), best first, at most `limit`. Frequent words, which rank little and cost much, are left out
-/// as long as the others find `needed` memories.
+/// better), best first, at most `limit`. The index in the file leaves out frequent words, which rank little
+/// and cost much there, as long as the others find `needed` memories.
 pub(super) fn ranked(
+    read: &Read<'_>,
+    words: &Words,
+    filter: &Filter,
+    limit: usize,
+    needed: usize,
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    if !words.terms.is_empty()
+        && let Some(found) = in_memory(read, &words.terms, filter, limit)?
+    {
+        return Ok(found);
+    }
+    in_file(read.conn, words, filter, limit, needed)
+}
+
+/// `None` while the index in memory is not there.
+fn in_memory(
+    read: &Read<'_>,
+    terms: &[Term],
+    filter: &Filter,
+    limit: usize,
+) -> Result<Option<Vec<(i64, f64)>>, StoreError> {
+    let allowed = allowed(read.conn, filter)?;
+    let mut n_asked = limit + SPARE;
+    loop {
+        let Some(best) = read.words.best(terms, n_asked, allowed.as_ref()) else {
+            return Ok(None);
+        };
+        let is_all = best.len() < n_asked;
+        let mut found = passing(read.conn, best, filter)?;
+        if found.len() >= limit || is_all {
+            found.truncate(limit);
+            return Ok(Some(found));
+        }
+        n_asked *= 8;
+    }
+}
+
+/// The keys that pass `filter`, if there is one and they are few.
+fn allowed(conn: &Connection, filter: &Filter) -> Result<Option<Allowed>, StoreError> {
+    if filter.is_empty() {
+        return Ok(None);
+    }
+    let select = Select::findable(filter);
+    let sql = format!("SELECT m.key FROM memory m WHERE {} LIMIT ?", select.conditions);
+    let params = select.params_then([Value::from(ALLOWED_MAX + 1)]);
+    let keys: Vec<i64> = conn
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(params), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let is_few = i64::try_from(keys.len()).is_ok_and(|n| n <= ALLOWED_MAX);
+    Ok(is_few.then(|| keys.into_iter().collect()))
+}
+
+/// Those of `proposed` that may be found on this snapshot, in their order.
+fn passing(
+    conn: &Connection,
+    mut proposed: Vec<(i64, f64)>,
+    filter: &Filter,
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let keys: Vec<i64> = proposed.iter().map(|(key, _)| *key).collect();
+    let keys = Value::from(serde_json::to_string(&keys).unwrap_or_default());
+    let select = Select::findable(filter);
+    let sql = format!(
+        "SELECT m.key FROM json_each(?) j CROSS JOIN memory m ON m.key = j.value WHERE {}",
+        select.conditions
+    );
+    let params = std::iter::once(keys).chain(select.params_then([]));
+    let there: HashSet<i64> = conn
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(params), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    proposed.retain(|(key, _)| there.contains(key));
+    Ok(proposed)
+}
+
+fn in_file(
     conn: &Connection,
     words: &Words,
     filter: &Filter,
@@ -165,12 +271,6 @@ fn matches(
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn is_unspaced(c: char) -> bool {
-    matches!(c,
-        '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
-        | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{2ffff}')
-}
-
 fn spaced(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unspaced) {
         return Cow::Borrowed(text);
@@ -188,8 +288,14 @@ fn spaced(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Store, StoreOptions, memory};
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::model::draft::{Author, Draft};
     use proptest::prelude::*;
+    use rand::SeedableRng as _;
+    use rand::seq::IndexedRandom as _;
+    use rand_chacha::ChaCha8Rng;
 
     fn index(texts: &[&str]) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
@@ -199,7 +305,7 @@ mod tests {
         )
         .unwrap();
         for (key, text) in (1..).zip(texts) {
-            insert(&conn, key, text).unwrap();
+            insert_row(&conn, key, text).unwrap();
         }
         conn
     }
@@ -218,7 +324,7 @@ mod tests {
         assert_eq!(hits(&conn, "数据库").unwrap(), [2]);
         assert_eq!(hits(&conn, "据数").unwrap(), Vec::<i64>::new());
         assert_eq!(hits(&conn, "cafe zurich").unwrap(), [3]);
-        remove(&conn, 1).unwrap();
+        remove_row(&conn, 1).unwrap();
         assert_eq!(hits(&conn, "daemon").unwrap(), Vec::<i64>::new());
     }
 
@@ -248,6 +354,86 @@ mod tests {
         let unheard = ["common", "unheard"].map(str::to_owned);
         assert_eq!(telling(&conn, &unheard, 5).unwrap(), ["unheard", "common"]);
         assert_eq!(telling(&conn, &words, 40).unwrap(), words, "a small store scores them all");
+    }
+
+    fn options(dir: &tempfile::TempDir) -> StoreOptions {
+        StoreOptions {
+            path: dir.path().join("memtide.db"),
+            machine: String::new(),
+            seed: 1,
+            n_readers: 1,
+            vfs: None,
+            keep_versions: 3,
+        }
+    }
+
+    async fn write(store: &Store, rng: &mut ChaCha8Rng, n: usize) {
+        // Words that both indexes reduce to the same stem.
+        const WORDS: [&str; 9] =
+            ["daemon", "socket", "café", "index", "retry", "v2", "running", "queues", "token"];
+        for nth in 0..n {
+            let length = rng.random_range(1..20);
+            let text: Vec<&str> = (0..length).filter_map(|_| WORDS.choose(rng).copied()).collect();
+            let text = format!("{nth} {}", text.join(" "));
+            let draft = Draft::check(text, &[], None, None, Author::default(), 1 << 20).unwrap();
+            let stored = store.write(move |w| memory::store(w, &draft)).await.unwrap();
+            if rng.random_ratio(1, 4) {
+                store.write(move |w| memory::delete(w, &stored.id, "test")).await.unwrap();
+            }
+        }
+    }
+
+    /// What each index finds. Their scores differ: FTS5 goes on counting what was deleted.
+    async fn both(store: &Store, query: &str) -> [BTreeSet<i64>; 2] {
+        // The thread that fills the index takes its jobs in order: it is full then.
+        store.aside().read(|_| Ok(())).await.unwrap();
+        let words = Words::of(query).unwrap();
+        let found = store.read(move |read| {
+            let filter = Filter::default();
+            let here = in_memory(read, &words.terms, &filter, 1000)?.expect("it is filled");
+            Ok([here, matches(read.conn, &words.words, &filter, 1000)?])
+        });
+        found.await.unwrap().map(|found| found.into_iter().map(|(key, _)| key).collect())
+    }
+
+    #[tokio::test]
+    async fn memory_and_file_find_the_same_whatever_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let queries = ["daemon", "sockets cafe", "RETRY index v2", "queue", "run tokens 3"];
+        for _ in 0..2 {
+            let store = Store::open(&options(&dir), SystemClock::shared()).unwrap();
+            write(&store, &mut rng, 150).await;
+            for query in queries {
+                let [here, there] = both(&store, query).await;
+                assert!(!here.is_empty(), "{query}");
+                assert_eq!(here, there, "{query}");
+            }
+            store.close();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_filter_that_many_pass_and_one_that_few_pass_find_what_they_let_pass() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&options(&dir), SystemClock::shared()).unwrap();
+        let fill = |write: &mut Write<'_>| {
+            for n in 0..ALLOWED_MAX + 500 {
+                let tags = [if n % 250 == 0 { "few" } else { "many" }.to_owned()];
+                let text = format!("gear {n}");
+                let draft = Draft::check(text, &tags, None, None, Author::default(), 1 << 20)?;
+                memory::store(write, &draft)?;
+            }
+            Ok(())
+        };
+        store.write(fill).await.unwrap();
+        store.aside().read(|_| Ok(())).await.unwrap();
+        for (tag, limit, expected) in [("few", 50, 10), ("many", 50, 50), ("none", 50, 0)] {
+            let filter = Filter { tags: [tag.to_owned()].into(), ..Filter::default() };
+            let words = Words::of("gear").unwrap();
+            let find = move |read: &Read<'_>| in_memory(read, &words.terms, &filter, limit);
+            assert_eq!(store.read(find).await.unwrap().unwrap().len(), expected, "{tag}");
+        }
     }
 
     proptest! {

@@ -235,20 +235,25 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// The `n` best of what it is offered.
-struct Best {
+pub(super) struct Best {
     n: usize,
     kept: Vec<(f32, i64)>,
     /// Nothing below it can be among the best.
     floor: f32,
 }
 
+/// Best first, of equals the one with the larger id.
+fn by_rank(a: &(f32, i64), b: &(f32, i64)) -> std::cmp::Ordering {
+    b.0.total_cmp(&a.0).then(b.1.cmp(&a.1))
+}
+
 impl Best {
-    fn new(n: usize) -> Self {
+    pub(super) fn new(n: usize) -> Self {
         Self { n, kept: Vec::with_capacity(2 * n), floor: f32::NEG_INFINITY }
     }
 
-    fn offer(&mut self, score: f32, id: i64) {
-        if score <= self.floor || self.n == 0 {
+    pub(super) fn offer(&mut self, score: f32, id: i64) {
+        if score < self.floor || self.n == 0 {
             return;
         }
         self.kept.push((score, id));
@@ -261,9 +266,16 @@ impl Best {
 
     fn cut(&mut self) {
         if self.kept.len() > self.n {
-            self.kept.select_nth_unstable_by(self.n, |a, b| b.0.total_cmp(&a.0));
+            self.kept.select_nth_unstable_by(self.n, by_rank);
             self.kept.truncate(self.n);
         }
+    }
+
+    /// In the order of their ranks.
+    pub(super) fn into_ranked(mut self) -> Vec<(f32, i64)> {
+        self.cut();
+        self.kept.sort_unstable_by(by_rank);
+        self.kept
     }
 
     fn into_ids(mut self) -> Vec<i64> {

@@ -46,6 +46,7 @@ mod column;
 mod connection;
 mod device;
 mod history;
+mod inverted;
 mod keyword;
 mod mirror;
 mod nearest;
@@ -53,6 +54,7 @@ mod owed;
 mod reader;
 mod row;
 mod select;
+mod terms;
 mod writer;
 
 #[cfg(test)]
@@ -116,8 +118,18 @@ impl Store {
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
         let mirror = Arc::<mirror::Mirror>::default();
-        let writer = writer::Writer::start(options, clock, Arc::clone(&mirror))?;
-        let readers = reader::Readers::start(options, &mirror)?;
+        let words = Arc::<inverted::InvertedIndex>::default();
+        let has_threads = options.n_readers > 0;
+        if has_threads {
+            words.expect_filling();
+        }
+        let writer =
+            writer::Writer::start(options, clock, Arc::clone(&mirror), Arc::clone(&words))?;
+        let readers = reader::Readers::start(options, &mirror, &words)?;
+        if has_threads {
+            // Nobody waits for it: until then the index in the file answers.
+            drop(readers.submit(keyword::fill, true)?);
+        }
         let inner = Inner { path: options.path.clone(), readers, writer };
         Ok(Self { inner: Arc::new(inner), is_aside: false })
     }

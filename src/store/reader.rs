@@ -4,6 +4,7 @@
 use super::StoreOptions;
 use super::connection;
 use super::error::StoreError;
+use super::inverted::InvertedIndex;
 use super::mirror::Mirror;
 use super::writer::lock;
 use crate::priority;
@@ -24,6 +25,7 @@ const PROGRESS_STEPS: i32 = 10_000;
 pub struct Read<'a> {
     pub(super) conn: &'a Connection,
     pub(super) mirror: &'a Mirror,
+    pub(super) words: &'a InvertedIndex,
 }
 
 type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
@@ -39,6 +41,7 @@ pub(super) enum Readers {
 pub(super) struct Inline {
     conn: Connection,
     mirror: Arc<Mirror>,
+    words: Arc<InvertedIndex>,
 }
 
 pub(super) struct Threads {
@@ -49,10 +52,15 @@ pub(super) struct Threads {
 }
 
 impl Readers {
-    pub(super) fn start(options: &StoreOptions, mirror: &Arc<Mirror>) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        options: &StoreOptions,
+        mirror: &Arc<Mirror>,
+        words: &Arc<InvertedIndex>,
+    ) -> Result<Self, StoreError> {
         let open = || connection::open_reader(&options.path, options.vfs.as_deref());
         if options.n_readers == 0 {
-            let inline = Inline { conn: open()?, mirror: Arc::clone(mirror) };
+            let (mirror, words) = (Arc::clone(mirror), Arc::clone(words));
+            let inline = Inline { conn: open()?, mirror, words };
             return Ok(Self::Inline(Mutex::new(Some(inline))));
         }
         let (inbox, jobs) = bounded::<Job>(INBOX);
@@ -68,12 +76,12 @@ impl Readers {
             let is_given_up = Arc::clone(&is_closing);
             let asks = move || is_given_up.load(Ordering::Acquire);
             conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
-            let mirror = Arc::clone(mirror);
+            let (mirror, words) = (Arc::clone(mirror), Arc::clone(words));
             let reads = move || {
                 if is_aside {
                     priority::step_back(priority::BACKGROUND);
                 }
-                run(&Read { conn: &conn, mirror: &mirror }, &jobs, &is_closing);
+                run(&Read { conn: &conn, mirror: &mirror, words: &words }, &jobs, &is_closing);
             };
             let thread = std::thread::Builder::new().name(name).spawn(reads);
             threads.push(thread.map_err(|error| StoreError::Io(error.to_string()))?);
@@ -105,8 +113,8 @@ impl Readers {
             }
             Self::Inline(inline) => {
                 let inline = lock(inline);
-                let Inline { conn, mirror } = inline.as_ref().ok_or(StoreError::Closed)?;
-                run(&Read { conn, mirror });
+                let Inline { conn, mirror, words } = inline.as_ref().ok_or(StoreError::Closed)?;
+                run(&Read { conn, mirror, words });
                 return Ok(answer);
             }
         };

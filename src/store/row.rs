@@ -85,10 +85,10 @@ pub(super) fn save(
     let is_new_text = before.is_none_or(|row| row.state.text.value != state.text.value);
     let needs_index = is_findable && (!was_findable || is_new_text);
     if was_findable && (!is_findable || needs_index) {
-        keyword::remove(write.conn, key)?;
+        keyword::remove(write, key)?;
     }
     if needs_index {
-        keyword::insert(write.conn, key, content.unwrap_or_default())?;
+        keyword::insert(write, key, content.unwrap_or_default())?;
         vector::await_embedding(write, key)?;
     } else if !is_findable {
         vector::forget(write, key)?;

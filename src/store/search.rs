@@ -102,7 +102,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     {
         // Where vectors rank too, rare words alone may propose few.
         let needed = if search.mode == Mode::Keyword { search.limit } else { 0 };
-        for (key, bm25) in keyword::ranked(read.conn, words, &search.filter, depth, needed)? {
+        for (key, bm25) in keyword::ranked(read, words, &search.filter, depth, needed)? {
             candidates.entry(key).or_default().bm25 = Some(bm25);
         }
         if let (Mode::Hybrid, Some(vector)) = (search.mode, vector) {

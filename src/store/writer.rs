@@ -4,6 +4,7 @@ use super::StoreOptions;
 use super::connection;
 use super::device::Device;
 use super::error::StoreError;
+use super::inverted::{self, InvertedIndex};
 use super::link::Link;
 use super::mirror::{Change, Mirror};
 use crate::clock::{Micros, SharedClock};
@@ -34,6 +35,7 @@ pub struct Write<'a> {
     device: &'a mut Device,
     link: &'a mut Option<Link>,
     mirrored: &'a mut Vec<Change>,
+    indexed: &'a mut Vec<inverted::Change>,
     now: Micros,
     pub(super) keep_versions: u32,
 }
@@ -62,6 +64,11 @@ impl Write<'_> {
     /// Notes a change of the mirror, which becomes visible with the commit.
     pub(super) fn mirror(&mut self, change: Change) {
         self.mirrored.push(change);
+    }
+
+    /// Notes a change of the words in memory, which becomes visible with the commit.
+    pub(super) fn index(&mut self, change: inverted::Change) {
+        self.indexed.push(change);
     }
 
     /// The account this store is linked to.
@@ -116,6 +123,7 @@ impl Writer {
         options: &StoreOptions,
         clock: SharedClock,
         mirror: Arc<Mirror>,
+        words: Arc<InvertedIndex>,
     ) -> Result<Self, StoreError> {
         let conn = connection::open_writer(&options.path, options.vfs.as_deref())?;
         let device = Device::load(&conn, &options.machine, options.seed)?;
@@ -127,6 +135,8 @@ impl Writer {
             link,
             mirror,
             mirrored: Vec::new(),
+            words,
+            indexed: Vec::new(),
             clock,
             keep_versions,
             checkpointed: 0,
@@ -215,6 +225,9 @@ pub(super) struct Owner {
     mirror: Arc<Mirror>,
     /// Changes of the transaction that is open.
     mirrored: Vec<Change>,
+    words: Arc<InvertedIndex>,
+    /// Changes of the transaction that is open.
+    indexed: Vec<inverted::Change>,
     clock: SharedClock,
     keep_versions: u32,
     /// Pages of the log at the last checkpoint.
@@ -289,6 +302,7 @@ impl Owner {
         match self.attempt(&mut group) {
             Ok(outcomes) => {
                 self.mirror.publish(std::mem::take(&mut self.mirrored));
+                self.words.publish(std::mem::take(&mut self.indexed));
                 for (job, outcome) in group.into_iter().zip(outcomes) {
                     job.answer(outcome);
                 }
@@ -316,6 +330,7 @@ impl Owner {
         if result.is_err() {
             self.link = link_before;
             self.mirrored.clear();
+            self.indexed.clear();
             if !self.conn.is_autocommit() {
                 self.conn.execute_batch("ROLLBACK")?;
             }
@@ -349,12 +364,13 @@ impl Owner {
     ) -> Result<Result<(), StoreError>, StoreError> {
         self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
         let link_before = self.link.clone();
-        let n_mirrored = self.mirrored.len();
+        let (n_mirrored, n_indexed) = (self.mirrored.len(), self.indexed.len());
         let mut write = Write {
             conn: &self.conn,
             device: &mut self.device,
             link: &mut self.link,
             mirrored: &mut self.mirrored,
+            indexed: &mut self.indexed,
             now: self.clock.now(),
             keep_versions: self.keep_versions,
         };
@@ -363,6 +379,7 @@ impl Owner {
         if outcome.is_err() {
             self.link = link_before;
             self.mirrored.truncate(n_mirrored);
+            self.indexed.truncate(n_indexed);
         }
         match outcome {
             Err(error) if self.conn.is_autocommit() => Err(error),

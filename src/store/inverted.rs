@@ -1,0 +1,542 @@
+//! The words of all findable memories in memory, as an inverted index that ranks by BM25: what a search by
+//! words asks. The table `keyword` is the index of the file, and answers until this one is there.
+//!
+//! It only proposes, as the mirror of the vectors does: whoever asks looks on a snapshot of its own whether
+//! the memories that it names may be found.
+//!
+//! It is filled in the background when the store opens. What is written meanwhile is kept and put on top, so
+//! it holds at any time what was committed. Afterwards the writing thread publishes the changes of each
+//! commit. Memories are held in chunks of consecutive keys; a change makes a new chunk, and whoever searches
+//! goes on with the old one.
+
+use super::error::StoreError;
+use super::mirror::Best;
+use super::terms::{self, Term};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Memories of one chunk, so that a place in it and a frequency share two bytes.
+const CHUNK: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = 10;
+/// The largest frequency that is told apart: BM25 gives more occurrences hardly more.
+const FREQUENCY_MAX: u16 = (1 << (16 - PLACE_BITS)) - 1;
+/// Keys above are left to the index in the file: a million memories of 500 characters take 250 MB.
+const KEYS_MAX: usize = 1 << 20;
+/// How soon more occurrences of a word stop counting, and how much a long text counts less: the values that
+/// FTS5 uses.
+const K1: f32 = 1.2;
+const B: f32 = 0.75;
+
+/// The words of one memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    /// In order of the terms, with their frequencies.
+    counts: Vec<(Term, u16)>,
+    length: u16,
+}
+
+impl Words {
+    pub(super) fn of(content: &str) -> Self {
+        let mut all = terms::of(content);
+        let length = u16::try_from(all.len()).unwrap_or(u16::MAX);
+        all.sort_unstable();
+        let count = |run: &[Term]| {
+            let n = u16::try_from(run.len()).unwrap_or(u16::MAX).min(FREQUENCY_MAX);
+            run.first().map(|term| (*term, n))
+        };
+        let counts = all.chunk_by(|a, b| a == b).filter_map(count).collect();
+        Self { counts, length }
+    }
+}
+
+/// A change of one memory: its words from here on, or `None` when it can't be found any more.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) key: i64,
+    pub(super) words: Option<Words>,
+}
+
+/// The index; absent until it is filled.
+#[derive(Debug, Default)]
+pub(super) struct InvertedIndex(Mutex<State>);
+
+#[derive(Debug, Default)]
+enum State {
+    /// The file answers.
+    #[default]
+    Absent,
+    /// It is being filled; these changes come on top.
+    Filling(Vec<Change>),
+    Ready(Table),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Table {
+    chunks: Vec<Arc<Chunk>>,
+}
+
+/// The memories of [`CHUNK`] keys in a row.
+#[derive(Debug, Default)]
+struct Chunk {
+    /// Terms of each memory; 0 where there is none.
+    lengths: Vec<u16>,
+    /// In order; those of `starts` begin their postings, and one more ends the last.
+    terms: Vec<Term>,
+    starts: Vec<u32>,
+    /// The place in the chunk in the low bits, the frequency above.
+    postings: Vec<u16>,
+}
+
+/// Keys that may be proposed.
+#[derive(Debug, Default)]
+pub(super) struct Allowed(BTreeMap<usize, [u64; CHUNK / 64]>);
+
+impl FromIterator<i64> for Allowed {
+    fn from_iter<T: IntoIterator<Item = i64>>(keys: T) -> Self {
+        let mut allowed = Self::default();
+        for (chunk, place) in keys.into_iter().filter_map(place) {
+            let places = allowed.0.entry(chunk).or_insert([0; CHUNK / 64]);
+            if let Some(bits) = places.get_mut(place / 64) {
+                *bits |= 1 << (place % 64);
+            }
+        }
+        allowed
+    }
+}
+
+/// The chunk of a key and its place there; `None` for keys that aren't held.
+fn place(key: i64) -> Option<(usize, usize)> {
+    let key = usize::try_from(key).ok().filter(|key| *key < KEYS_MAX)?;
+    Some((key / CHUNK, key % CHUNK))
+}
+
+impl InvertedIndex {
+    /// From now on changes are kept for [`InvertedIndex::fill`], which must follow.
+    pub(super) fn expect_filling(&self) {
+        *self.lock() = State::Filling(Vec::new());
+    }
+
+    /// Fills it from the memories of `conn`'s snapshot, which must not be older than the first change that
+    /// was published.
+    ///
+    /// # Errors
+    /// The database refused; the index is absent then.
+    pub(super) fn fill(&self, conn: &Connection) -> Result<(), StoreError> {
+        let _or_absent = OrAbsent(self);
+        let mut table = Table::of(conn)?;
+        loop {
+            let mut held = self.lock();
+            let pending = match &mut *held {
+                State::Filling(pending) => std::mem::take(pending),
+                State::Absent | State::Ready(_) => return Ok(()),
+            };
+            if pending.is_empty() {
+                *held = if table.is_full() { State::Absent } else { State::Ready(table) };
+                return Ok(());
+            }
+            drop(held);
+            table.apply(pending);
+        }
+    }
+
+    /// Makes the changes of a committed transaction visible. Only the writing thread may call it.
+    pub(super) fn publish(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut table = match &mut *self.lock() {
+            State::Absent => return,
+            State::Filling(pending) => return pending.extend(changes),
+            State::Ready(table) => table.clone(),
+        };
+        table.apply(changes);
+        *self.lock() = if table.is_full() { State::Absent } else { State::Ready(table) };
+    }
+
+    /// The `n` memories that rank best for `terms`, with their BM25, best first; of those that are allowed,
+    /// if some are named. All that have any of the terms, if they are fewer. `None` while it is absent.
+    pub(super) fn best(
+        &self,
+        terms: &[Term],
+        n: usize,
+        allowed: Option<&Allowed>,
+    ) -> Option<Vec<(i64, f64)>> {
+        let table = match &*self.lock() {
+            State::Ready(table) => table.clone(),
+            State::Absent | State::Filling(_) => return None,
+        };
+        Some(table.best(terms, n, allowed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is a whole one, so a panic leaves nothing half-done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whatever ends the filling early: nothing is kept for it any more.
+struct OrAbsent<'a>(&'a InvertedIndex);
+
+impl Drop for OrAbsent<'_> {
+    fn drop(&mut self) {
+        let mut held = self.0.lock();
+        if matches!(*held, State::Filling(_)) {
+            *held = State::Absent;
+        }
+    }
+}
+
+impl Table {
+    fn of(conn: &Connection) -> Result<Self, StoreError> {
+        let mut table = Self::default();
+        let mut statement = conn.prepare(
+            "SELECT key, content FROM memory
+             WHERE deleted_at IS NULL AND superseded_by IS NULL ORDER BY key",
+        )?;
+        let mut rows = statement.query([])?;
+        let mut some: Vec<Change> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let key: i64 = row.get(0)?;
+            let words = Some(Words::of(row.get_ref(1)?.as_str().unwrap_or_default()));
+            // A chunk is made at once.
+            let goes_on = some.last().is_none_or(|last| {
+                place(last.key).map(|(chunk, _)| chunk) == place(key).map(|(chunk, _)| chunk)
+            });
+            if !goes_on {
+                table.apply(std::mem::take(&mut some));
+            }
+            some.push(Change { key, words });
+        }
+        table.apply(some);
+        Ok(table)
+    }
+
+    /// Whether a key was given that it doesn't hold: it would miss memories from then on.
+    fn is_full(&self) -> bool {
+        self.chunks.len() > KEYS_MAX / CHUNK
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
+        let mut by_chunk: BTreeMap<usize, BTreeMap<usize, Option<Words>>> = BTreeMap::new();
+        for Change { key, words } in changes {
+            let (chunk, place) = match place(key) {
+                Some(place) => place,
+                None if words.is_some() => (KEYS_MAX / CHUNK, 0),
+                None => continue,
+            };
+            by_chunk.entry(chunk).or_default().insert(place, words);
+        }
+        for (nth, changes) in by_chunk {
+            while self.chunks.len() <= nth {
+                self.chunks.push(Arc::default());
+            }
+            if let Some(chunk) = self.chunks.get_mut(nth) {
+                *chunk = Arc::new(chunk.with(&changes));
+            }
+        }
+    }
+
+    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Allowed>) -> Vec<(i64, f64)> {
+        let lists: Vec<Vec<Range<usize>>> = self
+            .chunks
+            .iter()
+            .map(|chunk| terms.iter().map(|term| chunk.range(*term)).collect())
+            .collect();
+        let (n_memories, n_terms) = self
+            .chunks
+            .iter()
+            .map(|chunk| chunk.sizes())
+            .fold((0_u32, 0_u64), |(memories, terms), (more, longer)| {
+                (memories + more, terms + longer)
+            });
+        let weights: Vec<f32> = (0..terms.len())
+            .map(|nth| {
+                let n_with = lists.iter().filter_map(|lists| lists.get(nth)).map(Range::len).sum();
+                weight(n_with, n_memories)
+            })
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "a mean")]
+        let mean_length = n_terms as f32 / n_memories.max(1) as f32;
+        let mut best = Best::new(n);
+        let mut scores = [0.0; CHUNK];
+        for (nth, (chunk, lists)) in self.chunks.iter().zip(&lists).enumerate() {
+            if lists.iter().all(Range::is_empty) {
+                continue;
+            }
+            scores.fill(0.0);
+            for (range, weight) in lists.iter().zip(&weights) {
+                chunk.score(range.clone(), *weight, mean_length, &mut scores);
+            }
+            let Some(places) = allowed.map_or(Some(&EVERYWHERE), |allowed| allowed.0.get(&nth))
+            else {
+                continue;
+            };
+            let first = i64::try_from(nth * CHUNK).unwrap_or(i64::MAX);
+            offer(&scores, places, first, &mut best);
+        }
+        best.into_ranked().into_iter().map(|(score, key)| (key, f64::from(score))).collect()
+    }
+}
+
+const EVERYWHERE: [u64; CHUNK / 64] = [u64::MAX; CHUNK / 64];
+
+fn offer(scores: &[f32; CHUNK], places: &[u64; CHUNK / 64], first: i64, best: &mut Best) {
+    for (at, (scores, bits)) in (first..).step_by(64).zip(scores.chunks(64).zip(places)) {
+        if *bits == 0 {
+            continue;
+        }
+        for (bit, (key, score)) in (at..).zip(scores).enumerate() {
+            if *score > 0.0 && bits & (1 << bit) != 0 {
+                best.offer(*score, key);
+            }
+        }
+    }
+}
+
+/// What a term that `n_with` of `n_memories` have counts for: never less than nothing, as a word that most
+/// have would in the original formula.
+fn weight(n_with: usize, n_memories: u32) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
+    let n_with = n_with as f64;
+    let odds = (f64::from(n_memories) - n_with + 0.5) / (n_with + 0.5);
+    #[expect(clippy::cast_possible_truncation, reason = "a weight")]
+    let weight = odds.ln_1p() as f32;
+    weight
+}
+
+impl Chunk {
+    /// Memories and their terms.
+    fn sizes(&self) -> (u32, u64) {
+        let there = self.lengths.iter().filter(|length| **length > 0);
+        there.fold((0, 0), |(n, sum), length| (n + 1, sum + u64::from(*length)))
+    }
+
+    /// Where the postings of `term` stand.
+    fn range(&self, term: Term) -> Range<usize> {
+        let Ok(nth) = self.terms.binary_search(&term) else { return 0..0 };
+        let bound = |nth: usize| self.starts.get(nth).map_or(0, |start| *start as usize);
+        bound(nth)..bound(nth + 1)
+    }
+
+    fn score(&self, range: Range<usize>, weight: f32, mean: f32, scores: &mut [f32; CHUNK]) {
+        let shortest = K1 * (1.0 - B);
+        let per_term = K1 * B / mean.max(1.0);
+        for posting in self.postings.get(range).unwrap_or_default() {
+            let place = usize::from(*posting) % CHUNK;
+            let frequency = f32::from(*posting >> PLACE_BITS);
+            let length = self.lengths.get(place).copied().unwrap_or(0);
+            let longer = shortest + per_term * f32::from(length);
+            if let Some(score) = scores.get_mut(place) {
+                *score += weight * frequency * (K1 + 1.0) / (frequency + longer);
+            }
+        }
+    }
+
+    /// The chunk after `changes` of some places.
+    fn with(&self, changes: &BTreeMap<usize, Option<Words>>) -> Self {
+        let mut new: Vec<(Term, u16)> = Vec::new();
+        let mut lengths = self.lengths.clone();
+        lengths.resize(CHUNK, 0);
+        let mut is_changed = [false; CHUNK];
+        for (place, words) in changes {
+            if let (Some(length), Some(changed)) =
+                (lengths.get_mut(*place), is_changed.get_mut(*place))
+            {
+                *changed = true;
+                *length = words.as_ref().map_or(0, |words| words.length);
+            }
+            let low = u16::try_from(*place).unwrap_or(0);
+            let counts = words.iter().flat_map(|words| &words.counts);
+            new.extend(counts.map(|(term, n)| (*term, low | (n << PLACE_BITS))));
+        }
+        new.sort_unstable();
+        let stays = |posting: &&u16| {
+            !is_changed.get(usize::from(**posting) % CHUNK).copied().unwrap_or(false)
+        };
+        let mut made = Self { lengths, ..Self::default() };
+        made.postings.reserve_exact(self.postings.len() + new.len());
+        made.starts.push(0);
+        let mut added = new.chunk_by(|a, b| a.0 == b.0).peekable();
+        for (nth, term) in self.terms.iter().enumerate() {
+            while let Some(before) = added.next_if(|run| run.first().is_some_and(|(t, _)| t < term))
+            {
+                made.push(before.first().map_or(0, |(term, _)| *term), [].iter(), before);
+            }
+            let same = added.next_if(|run| run.first().is_some_and(|(t, _)| t == term));
+            let bound = |nth: usize| self.starts.get(nth).map_or(0, |start| *start as usize);
+            let old = self.postings.get(bound(nth)..bound(nth + 1)).unwrap_or_default();
+            made.push(*term, old.iter().filter(stays), same.unwrap_or_default());
+        }
+        for run in added {
+            made.push(run.first().map_or(0, |(term, _)| *term), [].iter(), run);
+        }
+        made.terms.shrink_to_fit();
+        made.starts.shrink_to_fit();
+        made.postings.shrink_to_fit();
+        made
+    }
+
+    /// Appends a term; one that nobody has any more isn't kept.
+    fn push<'a>(&mut self, term: Term, old: impl Iterator<Item = &'a u16>, new: &[(Term, u16)]) {
+        let before = self.postings.len();
+        self.postings.extend(old);
+        self.postings.extend(new.iter().map(|(_, posting)| *posting));
+        if self.postings.len() > before {
+            self.terms.push(term);
+            self.starts.push(u32::try_from(self.postings.len()).unwrap_or(u32::MAX));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const VOCABULARY: [&str; 12] = [
+        "alpha", "bravo", "carbon", "delta", "ember", "falcon", "granite", "harbor", "indigo",
+        "jungle", "kernel", "lantern",
+    ];
+
+    fn ready() -> InvertedIndex {
+        let index = InvertedIndex::default();
+        *index.lock() = State::Ready(Table::default());
+        index
+    }
+
+    fn put(index: &InvertedIndex, key: i64, content: &str) {
+        index.publish(vec![Change { key, words: Some(Words::of(content)) }]);
+    }
+
+    /// BM25 by its definition, over all texts.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a test")]
+    fn by_definition(texts: &BTreeMap<i64, String>, query: &[Term]) -> Vec<(i64, f64)> {
+        let texts: BTreeMap<i64, Vec<Term>> =
+            texts.iter().map(|(key, text)| (*key, terms::of(text))).collect();
+        let n = texts.values().filter(|text| !text.is_empty()).count() as f64;
+        let mean = texts.values().map(Vec::len).sum::<usize>() as f64 / n.max(1.0);
+        let mut found = Vec::new();
+        for (key, text) in &texts {
+            let mut score = 0.0;
+            for term in query {
+                let with = texts.values().filter(|text| text.contains(term)).count() as f64;
+                let weight = ((n - with + 0.5) / (with + 0.5)).ln_1p();
+                let f = text.iter().filter(|other| *other == term).count() as f64;
+                let length = f64::from(1.0 - B) + f64::from(B) * text.len() as f64 / mean.max(1.0);
+                score += weight * f * (f64::from(K1) + 1.0) / (f + f64::from(K1) * length);
+            }
+            if score > 0.0 {
+                found.push((*key, score));
+            }
+        }
+        found.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+        found
+    }
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(proptest::sample::select(&VOCABULARY[..]), 0..30)
+            .prop_map(|words| words.join(" "))
+    }
+
+    proptest! {
+        #[test]
+        fn it_ranks_as_bm25_is_defined_whatever_was_written(
+            groups in proptest::collection::vec(
+                proptest::collection::vec((0_i64..2500, proptest::option::weighted(0.8, text())), 1..30),
+                1..12,
+            ),
+            query in proptest::sample::subsequence(VOCABULARY.to_vec(), 1..4),
+            n in 1_usize..20,
+        ) {
+            let (index, mut truth) = (ready(), BTreeMap::new());
+            for group in groups {
+                let mut changes = Vec::new();
+                for (key, text) in group {
+                    changes.push(Change { key, words: text.as_deref().map(Words::of) });
+                    match text {
+                        Some(text) => truth.insert(key, text),
+                        None => truth.remove(&key),
+                    };
+                }
+                index.publish(changes);
+            }
+            let terms = terms::of(&query.join(" "));
+            let expected = by_definition(&truth, &terms);
+            let all = index.best(&terms, 5000, None).unwrap();
+            prop_assert_eq!(all.len(), expected.len());
+            let expected_of: BTreeMap<i64, f64> = expected.iter().copied().collect();
+            for (key, score) in &all {
+                prop_assert!((score - expected_of[key]).abs() < 1e-3, "{} {}", score, expected_of[key]);
+            }
+            let best = index.best(&terms, n, None).unwrap();
+            prop_assert_eq!(&best[..], &all[..n.min(all.len())]);
+            let allowed: Allowed = truth.keys().copied().filter(|key| key % 3 == 0).collect();
+            let some = index.best(&terms, n, Some(&allowed)).unwrap();
+            let of_all: Vec<_> = all.iter().copied().filter(|(key, _)| key % 3 == 0).take(n).collect();
+            prop_assert_eq!(some, of_all);
+        }
+    }
+
+    #[test]
+    fn a_memory_that_is_removed_leaves_nothing_behind() {
+        let index = ready();
+        put(&index, 5, "alpha bravo");
+        put(&index, 5, "carbon");
+        assert_eq!(index.best(&terms::of("alpha"), 9, None), Some(vec![]));
+        index.publish(vec![Change { key: 5, words: None }]);
+        assert_eq!(index.best(&terms::of("carbon"), 9, None), Some(vec![]));
+        let State::Ready(table) = &*index.lock() else { panic!("it was ready") };
+        assert!(table.chunks[0].terms.is_empty());
+        assert_eq!(table.chunks[0].sizes(), (0, 0));
+    }
+
+    #[test]
+    fn what_is_written_while_it_is_filled_comes_on_top() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(
+            "CREATE TABLE memory(key INTEGER PRIMARY KEY, content TEXT, deleted_at INTEGER,
+               superseded_by TEXT);
+             INSERT INTO memory VALUES (1, 'alpha', NULL, NULL), (2, 'bravo', NULL, NULL),
+               (3, 'alpha', 1, NULL), (4, 'alpha', NULL, 'x'), (3000, 'alpha', NULL, NULL)",
+        )
+        .unwrap();
+        let index = InvertedIndex::default();
+        put(&index, 9, "alpha");
+        assert_eq!(index.best(&terms::of("alpha"), 9, None), None, "the file answers");
+        index.expect_filling();
+        put(&index, 7, "alpha");
+        index.publish(vec![Change { key: 1, words: None }]);
+        assert_eq!(index.best(&terms::of("alpha"), 9, None), None, "the file still answers");
+        index.fill(&conn).unwrap();
+        let keys = |index: &InvertedIndex| {
+            let found = index.best(&terms::of("alpha"), 9, None).unwrap();
+            found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&index), [3000, 7]);
+        put(&index, 8, "alpha");
+        assert_eq!(keys(&index), [3000, 8, 7]);
+    }
+
+    #[test]
+    fn a_filling_that_fails_leaves_the_answer_to_the_file() {
+        let conn = Connection::open_in_memory().unwrap();
+        let index = InvertedIndex::default();
+        index.expect_filling();
+        put(&index, 7, "alpha");
+        index.fill(&conn).unwrap_err();
+        assert!(matches!(*index.lock(), State::Absent));
+    }
+
+    #[test]
+    fn a_store_with_too_many_keys_is_left_to_the_file() {
+        let index = ready();
+        put(&index, i64::try_from(KEYS_MAX).unwrap() - 1, "alpha");
+        assert_eq!(index.best(&terms::of("alpha"), 9, None).unwrap().len(), 1);
+        index.publish(vec![Change { key: i64::MAX, words: None }]);
+        assert!(index.best(&terms::of("alpha"), 9, None).is_some(), "what it doesn't hold can go");
+        put(&index, i64::try_from(KEYS_MAX).unwrap(), "alpha");
+        assert_eq!(index.best(&terms::of("alpha"), 9, None), None);
+    }
+}
