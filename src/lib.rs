@@ -47,7 +47,8 @@
 //! ```text
 //! client -> mcp -> api -> service
 //!    1  embed           the query's vector, from the cache or the model
-//!    2  store           one snapshot: candidates by meaning and by words, filters inside, one ranking
+//!    2  store           proposals by meaning and by words, from memory; on one snapshot of the file those
+//!                       that stand and pass the filter; one ranking
 //! <- hits, and what they may not know yet
 //! ```
 //!

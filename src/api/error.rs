@@ -122,6 +122,7 @@ impl From<StoreError> for ApiError {
             StoreError::Refused(refusal) => return refusal.clone().into(),
             StoreError::Busy => return Self::busy(),
             StoreError::Closed => return Self::stopping(),
+            StoreError::Held => StatusCode::SERVICE_UNAVAILABLE,
             StoreError::NotFound(_) | StoreError::NoVersion { .. } => StatusCode::NOT_FOUND,
             StoreError::Ambiguous { .. } => StatusCode::CONFLICT,
             StoreError::ContentDropped(_) => StatusCode::GONE,

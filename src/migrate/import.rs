@@ -415,7 +415,7 @@ where
 {
     loop {
         match service.store().write(job.clone()).await {
-            Err(StoreError::Busy) => service.clock().sleep(BUSY).await,
+            Err(StoreError::Busy | StoreError::Held) => service.clock().sleep(BUSY).await,
             outcome => {
                 service.note_write(outcome.as_ref().err());
                 return outcome;

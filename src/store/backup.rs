@@ -225,7 +225,7 @@ fn attempt(copying: &Copying<'_>) -> Result<Contents, BackupError> {
             StepResult::More if goes_on() => {}
             StepResult::More => return Err(BackupError::Cancelled),
             // Both are ours alone: there is nobody to wait for.
-            _ => return Err(StoreError::Busy.into()),
+            _ => return Err(StoreError::Held.into()),
         }
     }
     drop(backup);

@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The store's inbox is full.
     #[error("the store has too many requests waiting")]
     Busy,
+    /// A reader or another program holds the file, so that it can't be written just now.
+    #[error("the database file is being read or is held by another program: nothing was stored")]
+    Held,
     /// No space is left for the database.
     #[error("the disk is full: nothing was stored")]
     DiskFull,
@@ -97,7 +100,7 @@ impl From<rusqlite::Error> for StoreError {
             ) => Self::Io(error.to_string()),
             // Only a closing store interrupts a read.
             Some(ErrorCode::OperationInterrupted) => Self::Closed,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Held,
             _ => Self::Sqlite(error),
         }
     }
@@ -122,7 +125,7 @@ impl StoreError {
             Self::Ambiguous { .. } => "ambiguous_id",
             Self::NoVersion { .. } => "no_version",
             Self::ContentDropped(_) => "content_dropped",
-            Self::Busy => "busy",
+            Self::Busy | Self::Held => "busy",
             Self::DiskFull => "disk_full",
             Self::Corrupt(_) | Self::State(_) | Self::Foreign(_) => "database_damaged",
             Self::Newer { .. } => "database_newer",
@@ -142,7 +145,7 @@ impl StoreError {
             Self::ContentDropped(_) => {
                 "a deleted memory's content is kept for a while only; store it again"
             }
-            Self::Busy => "try again in a moment",
+            Self::Busy | Self::Held => "try again in a moment",
             Self::DiskFull => "free some space and try again; reading goes on working",
             Self::Corrupt(_) | Self::State(_) => {
                 "put a backup back with `memtide backup restore` (`memtide backup list` shows them), or \

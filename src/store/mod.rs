@@ -12,6 +12,11 @@
 //! `memory`. Hints to the embedder and the replicator may be lost; the tables
 //! `pending_embedding` and `outbox` are the truth and are looked at again at start.
 //!
+//! **What is held in memory.** The vectors, one byte a component (`mirror`), and the words (`inverted`).
+//! Both follow the file: they are filled when the store opens, while the indexes of the file answer, and the
+//! writing thread publishes each commit to them before it answers. They propose; what is found stands on the
+//! reader's snapshot of the file.
+//!
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
 

@@ -322,7 +322,7 @@ impl Owner {
         group: &mut [Box<dyn Job>],
     ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
         if !self.is_log_safe && !self.try_checkpoint("TRUNCATE")? {
-            return Err(StoreError::Busy);
+            return Err(StoreError::Held);
         }
         self.is_log_safe = true;
         let link_before = self.link.clone();

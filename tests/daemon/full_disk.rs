@@ -24,7 +24,8 @@ fn is_refusal(answer: &Answer) -> bool {
         "500 database_unreachable: the database file can't be read or written: disk I/O error | \
          check the disk, its free space and quota, and the permissions of the data folder",
         // What a full disk left in the log can't be emptied while a slow machine still reads from it.
-        "503 busy: the daemon has too many requests waiting | try again in a moment",
+        "503 busy: the database file is being read or is held by another program: nothing was stored | try \
+         again in a moment",
     ];
     answer.status != 200 && {
         let line = answer.line();
