@@ -1,5 +1,6 @@
 //! The benchmarks: what memtide promises about speed and size, measured on a real daemon process over
-//! its socket, on generated text, next to a yardstick of the same run where there is one.
+//! its socket, on generated text, next to a yardstick of the same run where there is one; and how well it
+//! finds what is asked for, on text written by hand.
 //!
 //! It knows nothing that a user could not do as well: it starts the program, speaks to its socket and
 //! reads what the system tells about its processes. Only the filling of a database goes past the
@@ -12,6 +13,7 @@ pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;
 pub mod migrate;
+pub mod retrieval;
 pub mod search;
 pub mod startup;
 pub mod store;

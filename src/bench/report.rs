@@ -29,6 +29,9 @@ pub struct Report {
     pub timings: Vec<Timing>,
     /// What else was counted.
     pub figures: Vec<Figure>,
+    /// What was compared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grids: Vec<Grid>,
     /// What was to be reached.
     pub targets: Vec<Target>,
     /// What one must know to read the figures.
@@ -77,6 +80,26 @@ pub struct Figure {
     pub unit: &'static str,
 }
 
+/// Several things, each by the same numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Grid {
+    /// What the rows are.
+    pub what: &'static str,
+    /// What the numbers of a row are.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<GridRow>,
+}
+
+/// One thing by its numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GridRow {
+    /// What it is.
+    pub name: String,
+    /// A number for each column.
+    pub values: Vec<f64>,
+}
+
 /// A figure that has a bound.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Target {
@@ -113,6 +136,7 @@ impl Report {
             },
             timings: Vec::new(),
             figures: Vec::new(),
+            grids: Vec::new(),
             targets: Vec::new(),
             notes: Vec::new(),
         }
@@ -136,6 +160,17 @@ impl Report {
     pub fn figure(&mut self, what: &str, memories: Option<usize>, value: f64, unit: &'static str) {
         let value = rounded(value);
         self.figures.push(Figure { what: what.to_owned(), memories, value, unit });
+    }
+
+    /// Adds a comparison: names with a number for each column.
+    pub fn grid(&mut self, what: &'static str, columns: &[&str], rows: Vec<(String, Vec<f64>)>) {
+        let row = |(name, values): (String, Vec<f64>)| GridRow {
+            name,
+            values: values.into_iter().map(rounded).collect(),
+        };
+        let rows = rows.into_iter().map(row).collect();
+        let columns = columns.iter().map(|&column| column.to_owned()).collect();
+        self.grids.push(Grid { what, columns, rows });
     }
 
     /// Adds a bound from above.
@@ -205,6 +240,12 @@ impl Report {
                 table(&["figure", "memories", "value", "unit"], rows)
             ));
         }
+        for grid in &self.grids {
+            let head: Vec<&str> =
+                std::iter::once(grid.what).chain(grid.columns.iter().map(String::as_str)).collect();
+            let rows = grid.rows.iter().map(GridRow::cells).collect();
+            text.push_str(&format!("\n{}\n", table(&head, rows)));
+        }
         if !self.targets.is_empty() {
             let rows = self.targets.iter().map(Target::cells).collect();
             let head = ["target", "measured", "bound", "unit", "kept"];
@@ -250,6 +291,13 @@ impl Timing {
 impl Figure {
     fn cells(&self) -> Vec<String> {
         vec![self.what.clone(), count(self.memories), number(self.value), self.unit.to_owned()]
+    }
+}
+
+impl GridRow {
+    fn cells(&self) -> Vec<String> {
+        let values = self.values.iter().copied().map(number);
+        std::iter::once(self.name.clone()).chain(values).collect()
     }
 }
 
@@ -309,6 +357,7 @@ mod tests {
         let durations = [1, 2, 3].map(Duration::from_millis);
         let spread = report.timing("store", Some(1000), &durations, Some(512.25));
         report.figure("database", None, 12.0, "MB");
+        report.grid("order", &["recall"], vec![("by age".to_owned(), vec![0.123_456])]);
         report.at_most("store p50", spread.p50_ms, 2.5, "ms");
         report.at_least("throughput", 512.0, 600.0, "stores/s");
         report.note("vectors are synthetic");
@@ -324,6 +373,7 @@ mod tests {
         assert_eq!(json["timings"][0]["p50_ms"], 2.0);
         assert_eq!(json["timings"][0]["per_second"], 512.25);
         assert_eq!(json["figures"][0]["unit"], "MB");
+        assert_eq!(json["grids"][0]["rows"][0]["values"][0], 0.1235);
         assert_eq!(json["targets"][0]["is_met"], true);
         assert_eq!(json["targets"][1]["is_met"], false);
         assert!(json["machine"]["cores"].as_u64().unwrap() >= 1);
@@ -333,9 +383,20 @@ mod tests {
     #[test]
     fn the_text_shows_every_row() {
         let text = report().to_text();
-        for part in
-            ["some-model", "2.000", "1000", "512", " 12 |", "≤ 2.500", "≥ 600", "NO", "seed 7"]
-        {
+        for part in [
+            "some-model",
+            "2.000",
+            "1000",
+            "512",
+            " 12 |",
+            "| order ",
+            "by age",
+            "0.123",
+            "≤ 2.500",
+            "≥ 600",
+            "NO",
+            "seed 7",
+        ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(text.ends_with("- vectors are synthetic"), "{text}");

@@ -515,6 +515,9 @@ pub struct Bench {
     /// Where temporary folders are made; its file system decides what a commit costs
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// For `retrieval`: a folder with `memories.jsonl` and `questions.jsonl` instead of the own set
+    #[arg(long, value_name = "DIR")]
+    pub set: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -527,6 +530,8 @@ pub enum BenchKind {
     Store,
     /// Search.
     Search,
+    /// How well search finds what is asked for.
+    Retrieval,
     /// Several MCP front-ends at once.
     Clients,
     /// The front-end's start.

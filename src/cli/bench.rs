@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
-use crate::bench::{clients, migrate, search, startup, store};
+use crate::bench::{clients, migrate, retrieval, search, startup, store};
 #[cfg(feature = "emulator")]
 use crate::bench::{converge::run as converge, sync::run as sync};
 use std::ffi::OsString;
@@ -15,6 +15,9 @@ const OWN_PLACES: &[&str] =
     &["MEMTIDE_DATA_DIR", "MEMTIDE_CONFIG", "MEMTIDE_MODEL_DIR", "MEMTIDE_SOCKET", "MEMTIDE_LOG"];
 
 pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Failure> {
+    if args.set.is_some() && args.what != args::BenchKind::Retrieval {
+        return Err(Failure::usage("--set is for `memtide bench retrieval`"));
+    }
     let launch = session.launch("client")?;
     let is_passed_on = |name: &OsString| !OWN_PLACES.iter().any(|own| *own == name);
     let environment = launch.environment.into_iter().filter(|(name, _)| is_passed_on(name));
@@ -34,6 +37,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
         match args.what {
             args::BenchKind::Store => store::run(&bench).await,
             args::BenchKind::Search => search::run(&bench).await,
+            args::BenchKind::Retrieval => retrieval::run(&bench, args.set.as_deref()).await,
             args::BenchKind::Clients => clients::run(&bench).await,
             args::BenchKind::Startup => startup::run(&bench).await,
             args::BenchKind::Sync => sync(&bench).await,
