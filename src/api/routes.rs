@@ -246,7 +246,7 @@ pub(super) async fn search(
         .map(|hit| HitJson {
             memory: hit.memory.into(),
             score: hit.score,
-            why: Why { cosine: hit.cosine, bm25: hit.bm25, matched: hit.matched },
+            why: Why { cosine: hit.cosine, bm25: hit.bm25, words: hit.words, matched: hit.matched },
         })
         .collect();
     let pulled_at = doors.replicator.progress().pull.last_success_at;

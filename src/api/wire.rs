@@ -200,6 +200,9 @@ pub struct Why {
     pub cosine: Option<f64>,
     /// BM25 of the words.
     pub bm25: Option<f64>,
+    /// BM25 as a share, 0 to 1: what the score is made of, with the cosine.
+    #[serde(default)]
+    pub words: Option<f64>,
     /// The query's words that stand in the text.
     pub matched: Vec<String>,
 }

@@ -62,6 +62,15 @@ pub(super) struct Change {
 #[derive(Debug, Default)]
 pub(super) struct InvertedIndex(Mutex<State>);
 
+/// Memories in the order of their words.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ranked {
+    /// With their BM25, best first.
+    pub(super) found: Vec<(i64, f64)>,
+    /// The BM25 of a memory of mean length that has every term once.
+    pub(super) full: f64,
+}
+
 #[derive(Debug, Default)]
 enum State {
     /// The file answers.
@@ -155,14 +164,14 @@ impl InvertedIndex {
         *self.lock() = if table.is_full() { State::Absent } else { State::Ready(table) };
     }
 
-    /// The `n` memories that rank best for `terms`, with their BM25, best first; of those that are allowed,
-    /// if some are named. All that have any of the terms, if they are fewer. `None` while it is absent.
+    /// The `n` memories that rank best for `terms`; of those that are allowed, if some are named. All that
+    /// have any of the terms, if they are fewer. `None` while it is absent.
     pub(super) fn best(
         &self,
         terms: &[Term],
         n: usize,
         allowed: Option<&Allowed>,
-    ) -> Option<Vec<(i64, f64)>> {
+    ) -> Option<Ranked> {
         let table = match &*self.lock() {
             State::Ready(table) => table.clone(),
             State::Absent | State::Filling(_) => return None,
@@ -238,7 +247,7 @@ impl Table {
         }
     }
 
-    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Allowed>) -> Vec<(i64, f64)> {
+    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Allowed>) -> Ranked {
         let lists: Vec<Vec<Range<usize>>> = self
             .chunks
             .iter()
@@ -276,7 +285,8 @@ impl Table {
             let first = i64::try_from(nth * CHUNK).unwrap_or(i64::MAX);
             offer(&scores, places, first, &mut best);
         }
-        best.into_ranked().into_iter().map(|(score, key)| (key, f64::from(score))).collect()
+        let found = best.into_ranked().into_iter().map(|(score, key)| (key, f64::from(score)));
+        Ranked { found: found.collect(), full: f64::from(weights.iter().sum::<f32>()) }
     }
 }
 
@@ -464,16 +474,16 @@ mod tests {
             }
             let terms = terms::of(&query.join(" "));
             let expected = by_definition(&truth, &terms);
-            let all = index.best(&terms, 5000, None).unwrap();
+            let all = index.best(&terms, 5000, None).unwrap().found;
             prop_assert_eq!(all.len(), expected.len());
             let expected_of: BTreeMap<i64, f64> = expected.iter().copied().collect();
             for (key, score) in &all {
                 prop_assert!((score - expected_of[key]).abs() < 1e-3, "{} {}", score, expected_of[key]);
             }
-            let best = index.best(&terms, n, None).unwrap();
+            let best = index.best(&terms, n, None).unwrap().found;
             prop_assert_eq!(&best[..], &all[..n.min(all.len())]);
             let allowed: Allowed = truth.keys().copied().filter(|key| key % 3 == 0).collect();
-            let some = index.best(&terms, n, Some(&allowed)).unwrap();
+            let some = index.best(&terms, n, Some(&allowed)).unwrap().found;
             let of_all: Vec<_> = all.iter().copied().filter(|(key, _)| key % 3 == 0).take(n).collect();
             prop_assert_eq!(some, of_all);
         }
@@ -484,9 +494,9 @@ mod tests {
         let index = ready();
         put(&index, 5, "alpha bravo");
         put(&index, 5, "carbon");
-        assert_eq!(index.best(&terms::of("alpha"), 9, None), Some(vec![]));
+        assert_eq!(index.best(&terms::of("alpha"), 9, None).unwrap().found, []);
         index.publish(vec![Change { key: 5, words: None }]);
-        assert_eq!(index.best(&terms::of("carbon"), 9, None), Some(vec![]));
+        assert_eq!(index.best(&terms::of("carbon"), 9, None).unwrap().found, []);
         let State::Ready(table) = &*index.lock() else { panic!("it was ready") };
         assert!(table.chunks[0].terms.is_empty());
         assert_eq!(table.chunks[0].sizes(), (0, 0));
@@ -511,7 +521,7 @@ mod tests {
         assert_eq!(index.best(&terms::of("alpha"), 9, None), None, "the file still answers");
         index.fill(&conn).unwrap();
         let keys = |index: &InvertedIndex| {
-            let found = index.best(&terms::of("alpha"), 9, None).unwrap();
+            let found = index.best(&terms::of("alpha"), 9, None).unwrap().found;
             found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
         };
         assert_eq!(keys(&index), [3000, 7]);
@@ -533,7 +543,7 @@ mod tests {
     fn a_store_with_too_many_keys_is_left_to_the_file() {
         let index = ready();
         put(&index, i64::try_from(KEYS_MAX).unwrap() - 1, "alpha");
-        assert_eq!(index.best(&terms::of("alpha"), 9, None).unwrap().len(), 1);
+        assert_eq!(index.best(&terms::of("alpha"), 9, None).unwrap().found.len(), 1);
         index.publish(vec![Change { key: i64::MAX, words: None }]);
         assert!(index.best(&terms::of("alpha"), 9, None).is_some(), "what it doesn't hold can go");
         put(&index, i64::try_from(KEYS_MAX).unwrap(), "alpha");

@@ -5,7 +5,7 @@
 //! with a space around each of them, and a run in a query becomes a phrase of single characters.
 
 use super::error::StoreError;
-use super::inverted::{self, Allowed};
+use super::inverted::{self, Allowed, Ranked};
 use super::reader::Read;
 use super::select::Select;
 use super::terms::{self, Term, is_unspaced};
@@ -108,20 +108,22 @@ fn expression(words: &[String]) -> String {
 
 /// The memories that pass `filter` and have words of the query, with their BM25 (positive, larger is
 /// better), best first, at most `limit`. The index in the file leaves out frequent words, which rank little
-/// and cost much there, as long as the others find `needed` memories.
+/// and cost much there, as long as the others find `needed` memories; what it finds is measured by the best.
 pub(super) fn ranked(
     read: &Read<'_>,
     words: &Words,
     filter: &Filter,
     limit: usize,
     needed: usize,
-) -> Result<Vec<(i64, f64)>, StoreError> {
+) -> Result<Ranked, StoreError> {
     if !words.terms.is_empty()
         && let Some(found) = in_memory(read, &words.terms, filter, limit)?
     {
         return Ok(found);
     }
-    in_file(read.conn, words, filter, limit, needed)
+    let found = in_file(read.conn, words, filter, limit, needed)?;
+    let full = found.first().map_or(0.0, |(_, best)| *best);
+    Ok(Ranked { found, full })
 }
 
 /// `None` while the index in memory is not there.
@@ -130,18 +132,18 @@ fn in_memory(
     terms: &[Term],
     filter: &Filter,
     limit: usize,
-) -> Result<Option<Vec<(i64, f64)>>, StoreError> {
+) -> Result<Option<Ranked>, StoreError> {
     let allowed = allowed(read.conn, filter)?;
     let mut n_asked = limit + SPARE;
     loop {
-        let Some(best) = read.words.best(terms, n_asked, allowed.as_ref()) else {
+        let Some(Ranked { found, full }) = read.words.best(terms, n_asked, allowed.as_ref()) else {
             return Ok(None);
         };
-        let is_all = best.len() < n_asked;
-        let mut found = passing(read.conn, best, filter)?;
+        let is_all = found.len() < n_asked;
+        let mut found = passing(read.conn, found, filter)?;
         if found.len() >= limit || is_all {
             found.truncate(limit);
-            return Ok(Some(found));
+            return Ok(Some(Ranked { found, full }));
         }
         n_asked *= 8;
     }
@@ -390,7 +392,7 @@ mod tests {
         let words = Words::of(query).unwrap();
         let found = store.read(move |read| {
             let filter = Filter::default();
-            let here = in_memory(read, &words.terms, &filter, 1000)?.expect("it is filled");
+            let here = in_memory(read, &words.terms, &filter, 1000)?.expect("it is filled").found;
             Ok([here, matches(read.conn, &words.words, &filter, 1000)?])
         });
         found.await.unwrap().map(|found| found.into_iter().map(|(key, _)| key).collect())
@@ -432,7 +434,7 @@ mod tests {
             let filter = Filter { tags: [tag.to_owned()].into(), ..Filter::default() };
             let words = Words::of("gear").unwrap();
             let find = move |read: &Read<'_>| in_memory(read, &words.terms, &filter, limit);
-            assert_eq!(store.read(find).await.unwrap().unwrap().len(), expected, "{tag}");
+            assert_eq!(store.read(find).await.unwrap().unwrap().found.len(), expected, "{tag}");
         }
     }
 

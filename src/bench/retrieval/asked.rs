@@ -1,7 +1,7 @@
 //! A question with what each ranking answered.
 
 use super::quality::DEPTH;
-use super::ranking::{Found, Ranking, blended, fused};
+use super::ranking::{Found, Ranking, blended, fused, relative};
 use super::set::Question;
 use crate::api::client::Client;
 use crate::api::wire::{SearchAnswer, SearchRequest};
@@ -73,6 +73,7 @@ impl Asked {
                 Ranking::Semantic => ids(&semantic),
                 Ranking::Keyword => ids(&keyword),
                 Ranking::Fused => fused(&[&semantic, &keyword]),
+                Ranking::Relative => relative(&pool),
                 Ranking::Blended(share) => blended(&pool, share),
             };
             list.truncate(DEPTH);

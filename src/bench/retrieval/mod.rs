@@ -172,7 +172,7 @@ fn sum_up(report: &mut Report, set: &Set, asked: &[Asked]) {
         set.sha256
     ));
     report.note("`hybrid` are searches for 10 memories; the other rankings are made of answers with 50 memories each");
-    report.note("`fusion` is reciprocal rank fusion of `semantic` and `keyword` with k = 60; `0.5 / 0.5` are the shares of the cosine and of BM25 divided by the largest, of which `hybrid` has 0.7 / 0.3");
+    report.note("`fusion` is reciprocal rank fusion of `semantic` and `keyword` with k = 60; `largest` is 0.7 of the cosine and 0.3 of BM25 divided by the largest; `0.50 / 0.50` are the shares of the cosine and of the words as a hit tells them, of which `hybrid` has 0.75 / 0.25");
     report.note("questions that nothing answers count for the deleted memories only");
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 const FUSION_K: f64 = 60.0;
 /// Shares of the cosine that are tried beside the product's own, which is among them to show that the
 /// answers tell enough.
-pub const SHARES: [f64; 5] = [0.5, 0.6, 0.7, 0.8, 0.9];
+pub const SHARES: [f64; 6] = [0.5, 0.6, 0.7, 0.75, 0.8, 0.9];
 
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,14 +20,16 @@ pub enum Ranking {
     Keyword,
     /// Reciprocal rank fusion of `semantic` and `keyword`.
     Fused,
-    /// Cosine with this share and BM25, divided by the largest, with the rest.
+    /// Cosine with 0.7 and BM25, divided by the largest, with 0.3.
+    Relative,
+    /// Cosine with this share and the words' share with the rest.
     Blended(f64),
 }
 
 impl Ranking {
     /// All of them, in the order of the table.
     pub fn all() -> Vec<Self> {
-        let product = [Self::Hybrid, Self::Semantic, Self::Keyword, Self::Fused];
+        let product = [Self::Hybrid, Self::Semantic, Self::Keyword, Self::Fused, Self::Relative];
         product.into_iter().chain(SHARES.map(Self::Blended)).collect()
     }
 
@@ -38,7 +40,8 @@ impl Ranking {
             Self::Semantic => "semantic".to_owned(),
             Self::Keyword => "keyword".to_owned(),
             Self::Fused => "fusion".to_owned(),
-            Self::Blended(share) => format!("{share:.1} / {:.1}", 1.0 - share),
+            Self::Relative => "largest".to_owned(),
+            Self::Blended(share) => format!("{share:.2} / {:.2}", 1.0 - share),
         }
     }
 }
@@ -52,11 +55,13 @@ pub struct Found {
     pub cosine: Option<f64>,
     /// BM25 of the words.
     pub bm25: Option<f64>,
+    /// The same as a share of what it could be.
+    pub words: Option<f64>,
 }
 
 impl From<HitJson> for Found {
     fn from(hit: HitJson) -> Self {
-        Self { id: hit.memory.id, cosine: hit.why.cosine, bm25: hit.why.bm25 }
+        Self { id: hit.memory.id, cosine: hit.why.cosine, bm25: hit.why.bm25, words: hit.why.words }
     }
 }
 
@@ -81,12 +86,21 @@ pub fn fused(lists: &[&[Found]]) -> Vec<String> {
     order.into_iter().map(str::to_owned).collect()
 }
 
-/// Orders by `share × cosine + (1 - share) × bm25 / max(bm25)`; without a cosine the words count alone, as
-/// in the product. Equals stay as they came.
+/// Orders by `0.7 × cosine + 0.3 × bm25 / max(bm25)`.
+pub fn relative(found: &[Found]) -> Vec<String> {
+    let best = found.iter().filter_map(|found| found.bm25).fold(f64::MIN_POSITIVE, f64::max);
+    by_blend(found, 0.7, |found| found.bm25.map_or(0.0, |bm25| bm25 / best))
+}
+
+/// Orders by `share × cosine + (1 - share) × words`.
 pub fn blended(found: &[Found], share: f64) -> Vec<String> {
-    let best = found.iter().filter_map(|found| found.bm25).fold(0.0, f64::max);
+    by_blend(found, share, |found| found.words.unwrap_or(0.0))
+}
+
+/// Without a cosine the words count alone, as in the product. Equals stay as they came.
+fn by_blend(found: &[Found], share: f64, words: impl Fn(&Found) -> f64) -> Vec<String> {
     let score = |found: &Found| {
-        let words = found.bm25.map_or(0.0, |bm25| if best > 0.0 { bm25 / best } else { 0.0 });
+        let words = words(found);
         found.cosine.map_or(words, |cosine| share * cosine.max(0.0) + (1.0 - share) * words)
     };
     let mut order: Vec<&Found> = found.iter().collect();
@@ -99,7 +113,7 @@ mod tests {
     use super::*;
 
     fn found(id: &str, cosine: Option<f64>, bm25: Option<f64>) -> Found {
-        Found { id: id.to_owned(), cosine, bm25 }
+        Found { id: id.to_owned(), cosine, bm25, words: bm25.map(|bm25| bm25 / 4.0) }
     }
 
     fn list(ids: &[&str]) -> Vec<Found> {
@@ -131,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_blend_takes_words_alone_without_a_vector_and_no_opposite_below_nothing() {
-        let hits = [found("new", None, Some(3.0)), found("old", Some(0.9), Some(1.0))];
+        let hits = [found("new", None, Some(4.0)), found("old", Some(0.9), Some(1.0))];
         assert_eq!(blended(&hits, 0.7), ["new", "old"]);
         let hits = [found("opposite", Some(-0.5), Some(1.0)), found("none", Some(0.0), None)];
         assert_eq!(blended(&hits, 0.7), ["opposite", "none"]);
@@ -139,10 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_bm25_counts_in_full_however_little_it_is() {
+        let hits = [found("meaning", Some(0.5), None), found("words", Some(0.2), Some(0.1))];
+        assert_eq!(relative(&hits), ["words", "meaning"]);
+        assert_eq!(blended(&hits, 0.7), ["meaning", "words"]);
+        assert_eq!(relative(&hits[..1]), ["meaning"], "no words at all");
+    }
+
+    #[test]
     fn rankings_have_names_of_their_own() {
         let names: std::collections::BTreeSet<String> =
             Ranking::all().into_iter().map(Ranking::name).collect();
-        assert_eq!(names.len(), 4 + SHARES.len());
+        assert_eq!(names.len(), 5 + SHARES.len());
         assert!(names.contains("0.7 / 0.3"), "{names:?}");
     }
 }
