@@ -19,6 +19,8 @@ mod python_service;
 mod back;
 #[path = "migrate/bad.rs"]
 mod bad;
+#[path = "migrate/changed.rs"]
+mod changed;
 #[path = "migrate/faults.rs"]
 mod faults;
 #[path = "migrate/inspected.rs"]

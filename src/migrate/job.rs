@@ -396,6 +396,8 @@ impl Migrator {
                 let _working = inner.work.lock().await;
                 // Nothing of a job that broke down is used any more; what it wrote is whole.
                 let caught = AssertUnwindSafe(job(ticket)).catch_unwind().await;
+                // Before the follower can take a look that would have to be repeated.
+                inner.n_imports.fetch_add(1, Ordering::AcqRel);
                 caught.unwrap_or_else(|_| JobEnd::Failed(ImportError::Defect.trouble()))
             };
             let ended_at = inner.service.clock().now();
@@ -408,7 +410,6 @@ impl Migrator {
                     JobEnd::Failed(trouble) => (JobState::Failed, None, Some(trouble)),
                 };
             });
-            inner.n_imports.fetch_add(1, Ordering::AcqRel);
             inner.orders.notify_one();
         });
         Ok(())

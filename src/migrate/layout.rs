@@ -101,6 +101,8 @@ pub struct Layout {
     pub columns: BTreeSet<String>,
     /// Whether it forbids two memories of one hash.
     pub is_hash_unique: bool,
+    /// The index that finds deleted memories by when they were, quoted, if there is one.
+    pub deletion_index: Option<String>,
     /// Its vectors, if it has a table for them.
     pub vectors: Option<VectorTable>,
     /// Whether it has a keyword index.
@@ -160,6 +162,7 @@ impl Layout {
             schema_version,
             settings,
             is_hash_unique: is_unique(conn, "memories", "content_hash")?,
+            deletion_index: index_by(conn, "memories", "deleted_at")?,
             columns,
             vectors,
             has_keyword_index: declared
@@ -222,6 +225,15 @@ fn is_unique(conn: &Connection, table: &str, column: &str) -> rusqlite::Result<b
                WHERE list.\"unique\" AND NOT list.partial
                  AND (SELECT group_concat(info.name) FROM pragma_index_info(list.name) AS info) = ?2";
     Ok(conn.query_row(sql, (table, column), |_| Ok(())).optional()?.is_some())
+}
+
+/// The name, quoted, of an index of all rows that begins with this column.
+fn index_by(conn: &Connection, table: &str, column: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT list.name FROM pragma_index_list(?1) AS list
+               WHERE NOT list.partial AND EXISTS (SELECT 1 FROM pragma_index_xinfo(list.name) AS info
+                 WHERE info.seqno = 0 AND info.name = ?2 AND info.coll = 'BINARY' AND NOT info.\"desc\")";
+    let name: Option<String> = conn.query_row(sql, (table, column), |row| row.get(0)).optional()?;
+    Ok(name.map(|name| format!("\"{}\"", name.replace('"', "\"\""))))
 }
 
 /// Reads the declaration of the vector table; sqlite-vec's grammar allows any case and spacing.

@@ -27,5 +27,8 @@ pub mod verify;
 
 mod chunks;
 mod follow;
+mod graph;
 mod import;
+mod known;
+mod look;
 mod moved;

@@ -1,8 +1,8 @@
 //! A database that its owner has put at another path stays the source that it was, with all that is known of it.
 
-use super::follow::KNOWN_BY;
 use super::import::{ImportError, blocking, write};
 use super::job::{self, patiently};
+use super::look::KNOWN_BY;
 use crate::service::Service;
 use crate::store::source;
 use std::path::PathBuf;

@@ -2,12 +2,18 @@
 //! of which the length stands for all.
 
 use super::source::{Source, SourceError};
+use rusqlite::OptionalExtension as _;
 use rusqlite::types::ValueRef;
 use std::hash::{DefaultHasher, Hasher as _};
 
 /// Columns that say nothing of a memory, or what another column says more exactly.
 const LEFT_OUT: [&str; 6] =
     ["id", "content", "created_at_iso", "updated_at_iso", "last_accessed", "embedding_pending"];
+
+/// Seconds that are later than any instant; behind them SQLite sorts what is no number.
+const LATEST: &str = "1e15";
+/// Deletions that are looked for at once.
+const DELETED_MAX: usize = 2000;
 
 /// The hash of a row. Another release of memtide may hash otherwise: then rows are read once more.
 pub type Print = i64;
@@ -48,17 +54,51 @@ impl Source {
         })
     }
 
-    /// Something that changes whenever edges come or go.
+    /// The number of edges.
     ///
     /// # Errors
     /// The source can't be read.
-    pub fn edge_print(&self) -> Result<(i64, i64), SourceError> {
+    pub fn count_edges(&self) -> Result<u64, SourceError> {
         if self.layout().table("memory_graph").is_none() {
-            return Ok((0, 0));
+            return Ok(0);
         }
         self.reading(|conn| {
-            let sql = "SELECT count(*), coalesce(max(rowid), 0) FROM memory_graph";
-            conn.prepare_cached(sql)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            let sql = "SELECT count(*) FROM memory_graph";
+            conn.prepare_cached(sql)?.query_row([], |row| row.get(0))
+        })
+    }
+
+    /// The rows that were deleted later than `after`, in seconds, each with when it was; none where no index
+    /// finds them.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn deleted_after(&self, after: f64) -> Result<Vec<(i64, f64)>, SourceError> {
+        let Some(index) = &self.layout().deletion_index else { return Ok(Vec::new()) };
+        let sql = format!(
+            "SELECT rowid, deleted_at FROM memories INDEXED BY {index}
+             WHERE deleted_at > ?1 AND deleted_at <= {LATEST} ORDER BY deleted_at LIMIT {DELETED_MAX}"
+        );
+        self.reading(|conn| {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let rows = statement.query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
+    /// When the row that was deleted last was, in seconds, as far as an index tells.
+    ///
+    /// # Errors
+    /// The source can't be read.
+    pub fn last_deletion(&self) -> Result<f64, SourceError> {
+        let Some(index) = &self.layout().deletion_index else { return Ok(0.0) };
+        let sql = format!(
+            "SELECT deleted_at FROM memories INDEXED BY {index}
+             WHERE deleted_at > 0 AND deleted_at <= {LATEST} ORDER BY deleted_at DESC LIMIT 1"
+        );
+        self.reading(|conn| {
+            let found = conn.prepare_cached(&sql)?.query_row([], |row| row.get(0)).optional()?;
+            Ok(found.unwrap_or_default())
         })
     }
 

@@ -80,6 +80,44 @@ pub fn sweep(write: &mut Write<'_>, source: i64, pass: i64) -> Result<u64, Store
     Ok(u64::try_from(n_gone).unwrap_or(u64::MAX))
 }
 
+/// The connections of a source that follow `after`, an origin and a target, at most `limit` of them.
+///
+/// # Errors
+/// The database refused.
+pub fn of_source(
+    read: &Read<'_>,
+    source: i64,
+    after: (&str, &str),
+    limit: usize,
+) -> Result<Vec<Edge>, StoreError> {
+    let mut statement = read.conn.prepare_cached(
+        "SELECT origin, target, similarity, kinds, relation, metadata, created_at FROM edge
+         WHERE source = ?1 AND (origin, target) > (?2, ?3) ORDER BY origin, target LIMIT ?4",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map((source, after.0, after.1, limit), read_edge)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Drops the connections of a source between these origins and targets. Returns how many there were.
+///
+/// # Errors
+/// The database refused.
+pub fn remove(
+    write: &mut Write<'_>,
+    source: i64,
+    ends: &[(String, String)],
+) -> Result<u64, StoreError> {
+    let mut drop = write
+        .conn
+        .prepare_cached("DELETE FROM edge WHERE source = ?1 AND origin = ?2 AND target = ?3")?;
+    let mut n_gone = 0;
+    for (origin, target) in ends {
+        n_gone += drop.execute((source, origin, target))?;
+    }
+    Ok(u64::try_from(n_gone).unwrap_or(u64::MAX))
+}
+
 /// The number of the next look at the connections of a source.
 ///
 /// # Errors

@@ -321,7 +321,18 @@ async fn edges_are_kept_and_go_with_their_source() {
     assert_eq!(put(both.to_vec(), 2).await.unwrap(), (0, 0));
     assert_eq!(moving.f.store.read(|r| edge::page(r, ("", ""), 9)).await.unwrap(), both);
     assert_eq!(moving.f.store.read(|r| edge::page(r, ("o", "x"), 9)).await.unwrap(), both[1..]);
+    let of_source = |after: &'static str| {
+        moving.f.store.read(move |r| edge::of_source(r, key, ("o", after), 9))
+    };
+    assert_eq!(of_source("").await.unwrap(), both);
+    assert_eq!(of_source("x").await.unwrap(), both[1..]);
     assert_eq!(put(vec![edge("y")], 3).await.unwrap(), (0, 1));
     assert_eq!(moving.f.store.read(move |r| edge::next_pass(r, key)).await.unwrap(), 4);
     assert_eq!(moving.f.store.read(move |r| edge::count(r, key)).await.unwrap(), 1);
+    let remove = move |w: &mut crate::store::Write<'_>| {
+        let ends = ["x", "y"].map(|target| ("o".to_owned(), target.to_owned()));
+        edge::remove(w, key, &ends)
+    };
+    assert_eq!(moving.f.store.write(remove).await.unwrap(), 1);
+    assert_eq!(of_source("").await.unwrap(), []);
 }
