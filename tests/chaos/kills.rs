@@ -7,6 +7,7 @@ use crate::home::Daemon;
 use crate::judge::{self, Cloud};
 use crate::load;
 use crate::manners;
+use crate::patience::write_until;
 use crate::seeds::{Replay, say, seeds};
 use memtide::emulator::server::Running;
 use rand::{RngExt as _, SeedableRng as _};
@@ -155,6 +156,9 @@ fn run(device: &mut Device, account: &Running, seed: u64, n: usize) -> Figures {
             unleash(device);
         }
     }
+    // A port is closed for so short that a busy machine may have come too late each time.
+    device.chaos.unleash(&[Fault::Refuse], 2);
+    write_until(device, has_met_closed_port);
     device.chaos.heal();
     device.drain();
     figures.kept_waiting = shut.len();
@@ -162,6 +166,10 @@ fn run(device: &mut Device, account: &Running, seed: u64, n: usize) -> Figures {
     manners::check_retry_after(&device.chaos);
     daemon.stop();
     figures
+}
+
+fn has_met_closed_port(device: &Device) -> bool {
+    device.home.stderr().contains("Connection refused")
 }
 
 /// The run was one: there was load, kills met requests, and each fault happened.
@@ -177,8 +185,6 @@ fn check_figures(device: &Device, figures: &Figures) {
     for fault in Fault::ALL {
         assert!(counts.contains_key(&fault), "{fault:?} never happened: {counts:?}");
     }
-    let refusals = device.home.stderr().matches("Connection refused").count();
-    assert!(refusals > 0, "the daemon never met a closed port");
     assert!(!device.home.stderr().contains("panicked"), "{}", device.home.stderr());
 }
 

@@ -15,7 +15,7 @@ const BUDGET: usize = 30;
 const WINDOW: i64 = 300_000_000;
 
 /// Makes changes and asks for each to be sent at once, until something is so.
-fn write_until(device: &mut Device, mut is_so: impl FnMut(&Device) -> bool) {
+pub fn write_until(device: &mut Device, mut is_so: impl FnMut(&Device) -> bool) {
     let mut wire = device.wire();
     for _ in 0..CHANGES_MAX {
         for worker in &mut device.workers {
