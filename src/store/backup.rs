@@ -3,7 +3,7 @@
 
 use super::connection;
 use super::error::StoreError;
-use super::mirror::Mirror;
+use super::mirror::{Limits, Mirror};
 use super::reader::Read;
 use super::stats;
 use rusqlite::backup::{Backup, StepResult};
@@ -276,7 +276,7 @@ fn check(copy: &Connection, of: &Path, goes_on: &GoesOn) -> Result<Contents, Bac
         move || !goes_on()
     };
     copy.progress_handler(CHECK_STEPS, Some(is_given_up))?;
-    let read = Read { conn: copy, mirror: &Mirror::default() };
+    let read = Read { conn: copy, mirror: &Mirror::new(Limits::of_bytes(0)) };
     let faults = stats::full_check(&read).map_err(failed)?;
     if !faults.is_empty() {
         return Err(damaged(faults.join("; ")));

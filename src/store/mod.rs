@@ -45,10 +45,12 @@ mod column;
 mod connection;
 mod device;
 mod history;
+mod kernel;
 mod keyword;
 mod mirror;
 mod nearest;
 mod owed;
+mod ranking;
 mod reader;
 mod row;
 mod select;
@@ -60,11 +62,14 @@ mod full_disk_tests;
 mod tests;
 
 pub use history::Version;
+pub use mirror::Served;
 pub use reader::Read;
 pub use writer::Write;
 
 use crate::clock::SharedClock;
 use error::StoreError;
+use mirror::filler::Filler;
+use mirror::{Limits, Mirror};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,6 +95,8 @@ pub struct StoreOptions {
     pub vfs: Option<String>,
     /// Versions kept in the history of one memory.
     pub keep_versions: u32,
+    /// Bytes of memory that the vectors may take; what has no room is ranked in the file.
+    pub mirror_bytes: usize,
 }
 
 /// A handle to the store; clones share it. The store closes when the last one is dropped or when
@@ -103,7 +110,9 @@ pub struct Store {
 
 struct Inner {
     path: PathBuf,
-    // Readers are declared first: they are joined before the writer closes the file.
+    mirror: Arc<Mirror>,
+    // Those who read are declared first: they are joined before the writer closes the file.
+    filler: Filler,
     readers: reader::Readers,
     writer: writer::Writer,
 }
@@ -114,10 +123,11 @@ impl Store {
     /// # Errors
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
-        let mirror = Arc::<mirror::Mirror>::default();
+        let mirror = Arc::new(Mirror::new(Limits::of_bytes(options.mirror_bytes)));
         let writer = writer::Writer::start(options, clock, Arc::clone(&mirror))?;
         let readers = reader::Readers::start(options, &mirror)?;
-        let inner = Inner { path: options.path.clone(), readers, writer };
+        let filler = Filler::start(options, &mirror)?;
+        let inner = Inner { path: options.path.clone(), mirror, filler, readers, writer };
         Ok(Self { inner: Arc::new(inner), is_aside: false })
     }
 
@@ -159,6 +169,16 @@ impl Store {
         &self.inner.path
     }
 
+    /// What ranks the vectors of a search at this moment.
+    pub fn served(&self) -> Served {
+        self.inner.mirror.served()
+    }
+
+    /// Waits until it is decided what ranks the vectors of a search: they are read when the store opens.
+    pub fn wait_for_vectors(&self) {
+        self.inner.mirror.wait();
+    }
+
     /// Whether both kinds of threads are alive.
     pub fn is_alive(&self) -> bool {
         self.inner.writer.is_alive() && self.inner.readers.is_alive()
@@ -167,6 +187,7 @@ impl Store {
     /// Finishes the jobs that wait, checkpoints and closes the file. Later jobs are refused with
     /// [`StoreError::Closed`].
     pub fn close(&self) {
+        self.inner.filler.close();
         self.inner.readers.close();
         self.inner.writer.close();
     }

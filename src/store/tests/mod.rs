@@ -41,6 +41,7 @@ pub(super) fn options(dir: &TempDir, machine: &str) -> StoreOptions {
         n_readers: 2,
         vfs: None,
         keep_versions: 3,
+        mirror_bytes: 1 << 24,
     }
 }
 
