@@ -6,6 +6,7 @@ mod duplicate;
 mod duties;
 mod graph;
 mod pull;
+mod recall;
 mod takeover;
 mod transfer;
 
