@@ -137,6 +137,7 @@ impl World {
             n_readers: 2,
             vfs: None,
             keep_versions: 3,
+            mirror_bytes: 1 << 24,
         };
         let store = Store::open(&options, Arc::new(clock.clone())).unwrap();
         let token = Arc::new(Mutex::new(account.token().to_owned()));

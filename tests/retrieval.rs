@@ -18,9 +18,11 @@ use std::process::Command;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_memtide");
 
 fn asked(set: &Set) -> Vec<Asked> {
+    // The model's runtime writes to its home.
+    let home = tempfile::tempdir().expect("a folder");
     let bench = Bench {
         program: PathBuf::from(PROGRAM),
-        environment: vec![("HOME".into(), "/nonexistent".into())],
+        environment: vec![("HOME".into(), home.path().into())],
         model: Model::named(DEFAULT_MODEL).expect("the default model"),
         model_dir: support::model::folder().to_owned(),
         // The usual folder for such things can be so deep that a socket's path is too long.

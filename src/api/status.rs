@@ -37,6 +37,9 @@ pub struct StatusJson {
     pub daemon: DaemonJson,
     /// The local store.
     pub store: StoreJson,
+    /// What a search works with.
+    #[serde(default)]
+    pub search: SearchJson,
     /// The model.
     pub embedder: EmbedderJson,
     /// The way to the cloud.
@@ -86,6 +89,14 @@ pub struct StoreJson {
     pub unembedded: u64,
     /// What an acknowledged write survives.
     pub durability: String,
+}
+
+/// What a search works with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SearchJson {
+    /// What ranks by meaning: `memory`; `memory_bits`, where there is room for one bit a dimension only; or
+    /// `file`, where there is no room, or until the vectors are read.
+    pub vectors: String,
 }
 
 /// The model.
@@ -322,6 +333,7 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
             unembedded: stats.unembedded,
             durability: "power-loss".to_owned(),
         },
+        search: SearchJson { vectors: doors.service.store().served().as_str().to_owned() },
         embedder: embedder(&doors, stats, model),
         replication: replication(&stored, &progress, now),
         migration,

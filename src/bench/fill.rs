@@ -71,6 +71,7 @@ pub async fn fill(
         n_readers: 1,
         vfs: None,
         keep_versions: u32::MAX,
+        mirror_bytes: 1 << 30,
     };
     let store = Store::open(&options, SystemClock::shared())?;
     let (space, dims) = (model.space(), model.dims());
@@ -147,6 +148,7 @@ mod tests {
             n_readers: 1,
             vfs: None,
             keep_versions: u32::MAX,
+            mirror_bytes: 1 << 30,
         };
         let store = Store::open(&options, SystemClock::shared()).unwrap();
         let stats = store.read(stats::stats).await.unwrap();

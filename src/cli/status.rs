@@ -90,7 +90,13 @@ pub(super) fn text(status: &StatusJson) -> String {
     } else {
         format!(", {} waiting for a vector", embedder.pending)
     };
-    lines.push(format!("search       {} is {}{waiting}", embedder.model, embedder.state));
+    let vectors = match status.search.vectors.as_str() {
+        "memory" => ", vectors in memory",
+        "memory_bits" => ", one bit a dimension in memory",
+        "file" => ", vectors in the file",
+        _ => "",
+    };
+    lines.push(format!("search       {} is {}{waiting}{vectors}", embedder.model, embedder.state));
     lines.push(replication(status, SystemClock.now()));
     if status.migration.source.is_some() {
         lines.push(format!("moving in    {}", super::migrate::told(&status.migration)));

@@ -192,6 +192,15 @@ pub(super) const KEYS: &[Key] = &[
         rule: Rule::Whole { min: 1, max: 100, set: |s, n| s.search.default_limit = size(n) },
     },
     Key {
+        name: "search.mirror_max_mb",
+        variables: &[],
+        rule: Rule::Whole {
+            min: 0,
+            max: 1_048_576,
+            set: |s, n| s.search.mirror_max_bytes = size(n.saturating_mul(1 << 20)),
+        },
+    },
+    Key {
         name: "replication.alarm_age_hours",
         variables: &[],
         rule: Rule::Whole {

@@ -60,6 +60,8 @@ pub struct Search {
     pub default_mode: String,
     /// How many memories are found.
     pub default_limit: usize,
+    /// Bytes of memory that the daemon may use for vectors.
+    pub mirror_max_bytes: usize,
 }
 
 /// The replicator.
@@ -123,7 +125,7 @@ impl Settings {
                 hub_url: None,
                 runtime_library: None,
             },
-            search: Search { default_mode: String::new(), default_limit: 0 },
+            search: Search { default_mode: String::new(), default_limit: 0, mirror_max_bytes: 0 },
             replication: Replication { alarm_age: Duration::ZERO, request_budget: 0 },
             history: History { keep_versions: None, keep_for: None },
             cloudflare: Cloudflare {

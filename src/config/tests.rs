@@ -168,7 +168,7 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         ),
         (
             "search = 3",
-            "config.toml:1: `search` is a section, not a value; its keys are search.default_mode, search.default_limit",
+            "config.toml:1: `search` is a section, not a value; its keys are search.default_mode, search.default_limit, search.mirror_max_mb",
         ),
     ] {
         assert_eq!(sentence(text), expected);

@@ -102,6 +102,7 @@ pub(super) fn open(
             .keep_versions
             .and_then(|n| u32::try_from(n).ok())
             .unwrap_or(u32::MAX),
+        mirror_bytes: settings.search.mirror_max_bytes,
     };
     Store::open(&options, clock).map_err(|error| match backup::newest(&paths.backup_dir) {
         Some(backup) if error.is_damage() => DatabaseError::Damaged { error, backup },

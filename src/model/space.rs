@@ -81,6 +81,23 @@ mod tests {
         assert_eq!(unit.as_slice(), [0.6, 0.8]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn what_has_a_direction_gets_length_1_and_nothing_else_is_a_vector(
+            bits in proptest::collection::vec(proptest::num::u32::ANY, 1..20),
+        ) {
+            let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+            let has_direction =
+                values.iter().all(|one| one.is_finite()) && values.iter().any(|one| *one != 0.0);
+            let unit = UnitVector::normalise(values);
+            proptest::prop_assert_eq!(unit.is_some(), has_direction);
+            if let Some(unit) = unit {
+                let square: f64 = unit.as_slice().iter().map(|one| f64::from(*one).powi(2)).sum();
+                proptest::prop_assert!((square - 1.0).abs() < 1e-5, "{}", square);
+            }
+        }
+    }
+
     #[test]
     fn a_space_tells_its_dimensions() {
         let space = Space::new("all-MiniLM-L6-v2", "1110a243", "mean", 256, 384);

@@ -342,6 +342,7 @@ mod tests {
             n_readers: 1,
             vfs: None,
             keep_versions: 3,
+            mirror_bytes: 1 << 24,
         };
         let store = Store::open(&options, Arc::new(clock.clone())).unwrap();
         let (stopper, shutdown) = crate::shutdown::channel();

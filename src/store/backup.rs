@@ -4,7 +4,7 @@
 use super::connection;
 use super::error::StoreError;
 use super::inverted::InvertedIndex;
-use super::mirror::Mirror;
+use super::mirror::{Limits, Mirror};
 use super::reader::Read;
 use super::stats;
 use rusqlite::backup::{Backup, StepResult};
@@ -277,7 +277,7 @@ fn check(copy: &Connection, of: &Path, goes_on: &GoesOn) -> Result<Contents, Bac
         move || !goes_on()
     };
     copy.progress_handler(CHECK_STEPS, Some(is_given_up))?;
-    let (mirror, words) = (Mirror::default(), InvertedIndex::default());
+    let (mirror, words) = (Mirror::new(Limits::of_bytes(0)), InvertedIndex::default());
     let read = Read { conn: copy, mirror: &mirror, words: &words };
     let faults = stats::full_check(&read).map_err(failed)?;
     if !faults.is_empty() {

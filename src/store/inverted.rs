@@ -9,8 +9,8 @@
 //! commit. Memories are held in chunks of consecutive keys; a change makes a new chunk, and whoever searches
 //! goes on with the old one.
 
+use super::best::Best;
 use super::error::StoreError;
-use super::mirror::Best;
 use super::terms::{self, Term};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -150,6 +150,15 @@ impl InvertedIndex {
         }
     }
 
+    /// The same; an error is told, and the file goes on answering.
+    pub(super) fn fill_or_tell(&self, conn: &Connection) {
+        if let Err(error) = self.fill(conn)
+            && !matches!(error, StoreError::Closed)
+        {
+            tracing::warn!(%error, "words are ranked in the file, not in memory");
+        }
+    }
+
     /// Makes the changes of a committed transaction visible. Only the writing thread may call it.
     pub(super) fn publish(&self, changes: Vec<Change>) {
         if changes.is_empty() {
@@ -285,14 +294,14 @@ impl Table {
             let first = i64::try_from(nth * CHUNK).unwrap_or(i64::MAX);
             offer(&scores, places, first, &mut best);
         }
-        let found = best.into_ranked().into_iter().map(|(score, key)| (key, f64::from(score)));
+        let found = best.into_sorted().into_iter().map(|(score, key)| (key, f64::from(score)));
         Ranked { found: found.collect(), full: f64::from(weights.iter().sum::<f32>()) }
     }
 }
 
 const EVERYWHERE: [u64; CHUNK / 64] = [u64::MAX; CHUNK / 64];
 
-fn offer(scores: &[f32; CHUNK], places: &[u64; CHUNK / 64], first: i64, best: &mut Best) {
+fn offer(scores: &[f32; CHUNK], places: &[u64; CHUNK / 64], first: i64, best: &mut Best<i64>) {
     for (at, (scores, bits)) in (first..).step_by(64).zip(scores.chunks(64).zip(places)) {
         if *bits == 0 {
             continue;

@@ -48,16 +48,6 @@ fn remove_row(conn: &Connection, key: i64) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Fills the index in memory.
-///
-/// # Errors
-/// The database refused; the index in the file goes on answering.
-pub(super) fn fill(read: &Read<'_>) -> Result<(), StoreError> {
-    read.words.fill(read.conn).inspect_err(|error| {
-        tracing::warn!(%error, "words are ranked in the file, not in memory");
-    })
-}
-
 /// A person's query as words and as an FTS5 expression. Nothing of it is FTS5 syntax: each word is quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Words {
@@ -366,6 +356,7 @@ mod tests {
             n_readers: 1,
             vfs: None,
             keep_versions: 3,
+            mirror_bytes: 1 << 20,
         }
     }
 
@@ -387,8 +378,7 @@ mod tests {
 
     /// What each index finds. Their scores differ: FTS5 goes on counting what was deleted.
     async fn both(store: &Store, query: &str) -> [BTreeSet<i64>; 2] {
-        // The thread that fills the index takes its jobs in order: it is full then.
-        store.aside().read(|_| Ok(())).await.unwrap();
+        store.wait_until_filled();
         let words = Words::of(query).unwrap();
         let found = store.read(move |read| {
             let filter = Filter::default();
@@ -429,7 +419,7 @@ mod tests {
             Ok(())
         };
         store.write(fill).await.unwrap();
-        store.aside().read(|_| Ok(())).await.unwrap();
+        store.wait_until_filled();
         for (tag, limit, expected) in [("few", 50, 10), ("many", 50, 50), ("none", 50, 0)] {
             let filter = Filter { tags: [tag.to_owned()].into(), ..Filter::default() };
             let words = Words::of("gear").unwrap();

@@ -47,15 +47,19 @@ pub mod transfer;
 pub mod unconfirmed;
 pub mod vector;
 
+mod best;
 mod column;
 mod connection;
 mod device;
+mod filler;
 mod history;
 mod inverted;
+mod kernel;
 mod keyword;
 mod mirror;
 mod nearest;
 mod owed;
+mod ranking;
 mod reader;
 mod row;
 mod select;
@@ -68,11 +72,15 @@ mod full_disk_tests;
 mod tests;
 
 pub use history::Version;
+pub use mirror::Served;
 pub use reader::Read;
 pub use writer::Write;
 
 use crate::clock::SharedClock;
 use error::StoreError;
+use filler::Filler;
+use inverted::InvertedIndex;
+use mirror::{Limits, Mirror};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +106,8 @@ pub struct StoreOptions {
     pub vfs: Option<String>,
     /// Versions kept in the history of one memory.
     pub keep_versions: u32,
+    /// Bytes of memory that the vectors may take; what has no room is ranked in the file.
+    pub mirror_bytes: usize,
 }
 
 /// A handle to the store; clones share it. The store closes when the last one is dropped or when
@@ -111,7 +121,9 @@ pub struct Store {
 
 struct Inner {
     path: PathBuf,
-    // Readers are declared first: they are joined before the writer closes the file.
+    mirror: Arc<Mirror>,
+    // Those who read are declared first: they are joined before the writer closes the file.
+    filler: Filler,
     readers: reader::Readers,
     writer: writer::Writer,
 }
@@ -122,20 +134,16 @@ impl Store {
     /// # Errors
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
-        let mirror = Arc::<mirror::Mirror>::default();
-        let words = Arc::<inverted::InvertedIndex>::default();
-        let has_threads = options.n_readers > 0;
-        if has_threads {
+        let mirror = Arc::new(Mirror::new(Limits::of_bytes(options.mirror_bytes)));
+        let words = Arc::<InvertedIndex>::default();
+        if options.n_readers > 0 {
             words.expect_filling();
         }
         let writer =
             writer::Writer::start(options, clock, Arc::clone(&mirror), Arc::clone(&words))?;
         let readers = reader::Readers::start(options, &mirror, &words)?;
-        if has_threads {
-            // Nobody waits for it: until then the index in the file answers.
-            drop(readers.submit(keyword::fill, true)?);
-        }
-        let inner = Inner { path: options.path.clone(), readers, writer };
+        let filler = Filler::start(options, &mirror, &words)?;
+        let inner = Inner { path: options.path.clone(), mirror, filler, readers, writer };
         Ok(Self { inner: Arc::new(inner), is_aside: false })
     }
 
@@ -177,6 +185,17 @@ impl Store {
         &self.inner.path
     }
 
+    /// What ranks the vectors of a search at this moment.
+    pub fn served(&self) -> Served {
+        self.inner.mirror.served()
+    }
+
+    /// Waits until vectors and words are in memory, or are known to stay in the file alone: they are read when
+    /// the store opens.
+    pub fn wait_until_filled(&self) {
+        self.inner.filler.wait();
+    }
+
     /// Whether both kinds of threads are alive.
     pub fn is_alive(&self) -> bool {
         self.inner.writer.is_alive() && self.inner.readers.is_alive()
@@ -185,6 +204,7 @@ impl Store {
     /// Finishes the jobs that wait, checkpoints and closes the file. Later jobs are refused with
     /// [`StoreError::Closed`].
     pub fn close(&self) {
+        self.inner.filler.close();
         self.inner.readers.close();
         self.inner.writer.close();
     }

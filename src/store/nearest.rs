@@ -1,21 +1,27 @@
 //! The memories nearest to a query.
 //!
-//! Without a filter the mirror in memory proposes and the table `embedding` ranks; while the mirror isn't
-//! there, the `vec0` table of the space ranks by scan. With a filter, the filter's index chooses and
-//! `vec_distance_l2` ranks what it chose. On unit vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
+//! The mirror in memory proposes and the table `embedding` ranks, until nothing that wasn't looked at can be
+//! nearer; while the mirror isn't there, the `vec0` table of the space ranks by scan. A filter that few
+//! memories pass chooses them by its index, and all of their vectors are read. Where many pass, what the mirror
+//! proposes is looked at one by one, and where the nearest ones hardly pass, the mirror is told which ones do. On
+//! unit vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
 
 use super::error::StoreError;
+use super::mirror::Keys;
+use super::ranking::{Ranking, cosine};
 use super::reader::Read;
 use super::select::Select;
 use super::vector::active_space;
 use crate::model::filter::Filter;
 use crate::model::space::UnitVector;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
 use std::collections::BTreeSet;
 
 /// sqlite-vec's own limit of `k`.
 const K_MAX: usize = 4096;
+/// How much longer it takes to look at a memory that the mirror proposes than at one that an index chooses.
+const PROBE_COST: f64 = 2.5;
 
 /// The nearest `k` memories to `query`, with their cosines, best first. A memory with several windows
 /// counts by its best one.
@@ -26,72 +32,187 @@ pub(super) fn nearest(
     filter: &Filter,
 ) -> Result<Vec<(i64, f64)>, StoreError> {
     let Some((space, _)) = active_space(read.conn)? else { return Ok(Vec::new()) };
+    let sought = Sought { space, query, k };
     if filter.is_empty() {
-        return match of_all_by_mirror(read, space, query, k)? {
+        return match by_mirror(read, &sought, proposed(k), &mut Passing::All)? {
             Some(found) => Ok(found),
             None => of_all_by_scan(read.conn, space, query, k),
         };
     }
-    let select = Select::findable(filter);
-    let sql = format!(
-        "SELECT e.memory, min(vec_distance_l2(e.vec, ?)) AS d
-         FROM memory m JOIN embedding e ON e.memory = m.key AND e.space = ?
-         WHERE {} GROUP BY e.memory ORDER BY d LIMIT ?",
-        select.conditions
-    );
-    let params = [Value::from(query.to_bytes()), Value::from(space)]
-        .into_iter()
-        .chain(select.params_then([bound(k)]));
-    ranked(read.conn, &sql, params.collect())
+    let few = read.mirror.len(space).map_or(usize::MAX, |n| few(n, k));
+    if passes_at_most(read.conn, filter, few)? {
+        return of_each(read.conn, &sought, &passing(read.conn, filter)?);
+    }
+    if let Some(found) = by_mirror(read, &sought, few, &mut Passing::probed(read.conn, filter)?)? {
+        return Ok(found);
+    }
+    let keys = passing(read.conn, filter)?;
+    if let Some(set) = Keys::of(&keys)
+        && let Some(found) = by_mirror(read, &sought, proposed(k), &mut Passing::Among(&set))?
+    {
+        return Ok(found);
+    }
+    of_each(read.conn, &sought, &keys)
 }
 
-/// `None` if the mirror doesn't hold the space.
-fn of_all_by_mirror(
-    read: &Read<'_>,
+/// What is sought, and where.
+struct Sought<'a> {
     space: i64,
-    query: &UnitVector,
+    query: &'a UnitVector,
     k: usize,
+}
+
+/// Which memories pass.
+enum Passing<'a> {
+    All,
+    /// These.
+    Among(&'a Keys),
+    /// Those for which the statement has a row; its parameters are bound but for the memory's key.
+    Probed {
+        statement: CachedStatement<'a>,
+        n_params: usize,
+    },
+}
+
+impl<'a> Passing<'a> {
+    fn probed(conn: &'a Connection, filter: &Filter) -> Result<Self, StoreError> {
+        let select = Select::findable_one(filter);
+        let sql = format!("SELECT 1 FROM memory m WHERE {}", select.conditions);
+        let mut statement = conn.prepare_cached(&sql)?;
+        for (n, value) in select.params.iter().enumerate() {
+            statement.raw_bind_parameter(n + 1, value)?;
+        }
+        Ok(Self::Probed { statement, n_params: select.params.len() })
+    }
+
+    fn passes(&mut self, memory: i64) -> Result<bool, StoreError> {
+        Ok(match self {
+            Self::All => true,
+            Self::Among(keys) => keys.contains(memory),
+            Self::Probed { statement, n_params } => {
+                statement.raw_bind_parameter(*n_params + 1, memory)?;
+                statement.raw_query().next()?.is_some()
+            }
+        })
+    }
+}
+
+/// How many vectors the mirror proposes for `k` memories at first. More than k: the codes mistake the order of
+/// near ones, and a memory has windows.
+fn proposed(k: usize) -> usize {
+    k + k / 2 + 32
+}
+
+/// How many memories that pass are few. To look at each of them takes as long, then, as to look at what the
+/// mirror of `n` vectors proposes until `k` have passed: the fewer pass, the more it has to propose.
+fn few(n: usize, k: usize) -> usize {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    let few = (proposed(k) as f64 * n as f64 * PROBE_COST).sqrt() as usize;
+    few
+}
+
+/// Whether an index alone tells that no more than `n` memories pass.
+fn passes_at_most(conn: &Connection, filter: &Filter, n: usize) -> Result<bool, StoreError> {
+    if n == usize::MAX {
+        return Ok(true);
+    }
+    let counts = |from: &str, params: Vec<Value>| -> Result<usize, StoreError> {
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT ?)");
+        let params = params.into_iter().chain([bound(n.saturating_add(1))]);
+        let mut statement = conn.prepare_cached(&sql)?;
+        Ok(statement.query_row(params_from_iter(params), |row| row.get(0))?)
+    };
+    let mut tagged = 0;
+    for tag in &filter.tags {
+        let count = counts("tag WHERE name = ?", vec![Value::from(tag.clone())])?;
+        if filter.tags_all && count <= n {
+            return Ok(true);
+        }
+        tagged += count;
+    }
+    if !filter.tags.is_empty() && tagged <= n {
+        return Ok(true);
+    }
+    let select = Select::live(&Filter { tags: BTreeSet::new(), ..filter.clone() });
+    Ok(counts(&format!("memory m WHERE {}", select.conditions), select.params)? <= n)
+}
+
+/// The memories that pass.
+fn passing(conn: &Connection, filter: &Filter) -> Result<Vec<i64>, StoreError> {
+    let select = Select::findable(filter);
+    let sql = format!("SELECT m.key FROM memory m WHERE {}", select.conditions);
+    let mut statement = conn.prepare_cached(&sql)?;
+    let keys = statement.query_map(params_from_iter(select.params), |row| row.get(0))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Ranks all vectors of `keys`.
+fn of_each(
+    conn: &Connection,
+    sought: &Sought<'_>,
+    keys: &[i64],
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let mut ranking = Ranking::new(sought.k);
+    let mut statement =
+        conn.prepare_cached("SELECT vec FROM embedding WHERE memory = ?1 AND space = ?2")?;
+    for key in keys {
+        let mut rows = statement.query((key, sought.space))?;
+        while let Some(row) = rows.next()? {
+            ranking.offer(*key, cosine_of(sought, row, 0)?);
+        }
+    }
+    Ok(ranking.into_best())
+}
+
+/// Looks up what the mirror proposes until nothing else can be nearer. `None` if the mirror doesn't hold the
+/// space, or if its first `n` proposals don't suffice and who passes has to be asked one by one.
+fn by_mirror(
+    read: &Read<'_>,
+    sought: &Sought<'_>,
+    mut n: usize,
+    passing: &mut Passing<'_>,
 ) -> Result<Option<Vec<(i64, f64)>>, StoreError> {
-    // More than k: one byte a component mistakes the order of near ones, and a memory has windows.
-    let mut n_windows = k + k / 4 + 16;
+    let mut statement = read
+        .conn
+        .prepare_cached("SELECT memory, vec FROM embedding WHERE id = ?1 AND space = ?2")?;
     loop {
-        let Some(ids) = read.mirror.nearest(space, query, n_windows) else { return Ok(None) };
-        let mut windows: Vec<(i64, f64)> = Vec::with_capacity(ids.len());
-        let sql = "SELECT memory, vec FROM embedding WHERE id = ?1 AND space = ?2";
-        let mut statement = read.conn.prepare_cached(sql)?;
-        for id in &ids {
-            let mut rows = statement.query((id, space))?;
-            while let Some(row) = rows.next()? {
-                windows.push((
-                    row.get(0)?,
-                    cosine(query, row.get_ref(1)?.as_blob().unwrap_or_default()),
-                ));
+        let keys = if let Passing::Among(keys) = passing { Some(*keys) } else { None };
+        let Some(proposals) = read.mirror.nearest(sought.space, sought.query, n, keys) else {
+            return Ok(None);
+        };
+        let mut ranking = Ranking::new(sought.k);
+        let mut is_settled = false;
+        for (bound, id) in &proposals.by_bound {
+            is_settled = ranking.is_settled(f64::from(*bound));
+            if is_settled {
+                break;
+            }
+            let mut rows = statement.query((id, sought.space))?;
+            let Some(row) = rows.next()? else { continue };
+            let (memory, cosine) = (row.get(0)?, cosine_of(sought, row, 1)?);
+            if !ranking.is_settled(cosine) && passing.passes(memory)? {
+                ranking.offer(memory, cosine);
             }
         }
-        windows.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-        let found = best_windows(windows, k);
-        if found.len() == k || ids.len() < n_windows {
-            return Ok(Some(found));
+        let is_good = is_settled || (!proposals.is_exact && ranking.is_full());
+        if is_good || proposals.is_all {
+            return Ok(Some(ranking.into_best()));
         }
-        n_windows *= 4;
+        if matches!(passing, Passing::Probed { .. }) {
+            return Ok(None);
+        }
+        n *= 4;
     }
 }
 
-/// Sums that run side by side: the compiler makes vector instructions of them.
-const LANES: usize = 8;
-
-/// The cosine of a unit vector and one in the form of the table.
-fn cosine(query: &UnitVector, stored: &[u8]) -> f64 {
-    let (query, query_rest) = query.as_slice().as_chunks::<LANES>();
-    let (stored, stored_rest) = stored.as_chunks::<4>().0.as_chunks::<LANES>();
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in query.iter().zip(stored) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * f32::from_le_bytes(*b);
-        }
-    }
-    let rest = query_rest.iter().zip(stored_rest).map(|(a, b)| a * f32::from_le_bytes(*b));
-    f64::from(sums.into_iter().chain(rest).sum::<f32>())
+fn cosine_of(sought: &Sought<'_>, row: &Row<'_>, column: usize) -> Result<f64, StoreError> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(cosine(sought.query.as_slice(), bytes))
 }
 
 fn of_all_by_scan(
@@ -134,19 +255,8 @@ pub(super) fn cosines(
     keys: &[i64],
 ) -> Result<Vec<(i64, f64)>, StoreError> {
     let Some((space, _)) = active_space(read.conn)? else { return Ok(Vec::new()) };
-    let sql = "SELECT vec FROM embedding WHERE memory = ?1 AND space = ?2";
-    let mut statement = read.conn.prepare_cached(sql)?;
-    let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
-        let mut rows = statement.query((key, space))?;
-        let mut best: Option<f64> = None;
-        while let Some(row) = rows.next()? {
-            let cosine = cosine(query, row.get_ref(0)?.as_blob().unwrap_or_default());
-            best = Some(best.map_or(cosine, |best| best.max(cosine)));
-        }
-        found.extend(best.map(|best| (*key, best)));
-    }
-    Ok(found)
+    let sought = Sought { space, query, k: keys.len() };
+    of_each(read.conn, &sought, keys)
 }
 
 fn bound(n: usize) -> Value {
@@ -164,7 +274,7 @@ fn ranked(conn: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<(i64, 
 
 #[cfg(test)]
 mod tests {
-    use super::super::mirror::Mirror;
+    use super::super::mirror::{Change, Limits, Mirror};
     use super::super::vector::{self, Embedded};
     use super::super::{Store, StoreOptions, memory};
     use super::*;
@@ -202,23 +312,41 @@ mod tests {
         store.write(move |w| memory::store(w, &draft)).await.unwrap();
     }
 
+    fn assert_same(mirrored: &[(i64, f64)], scanned: &[(i64, f64)]) {
+        let memories = |found: &[(i64, f64)]| found.iter().map(|(memory, _)| *memory).collect();
+        let (a, b): (Vec<i64>, Vec<i64>) = (memories(mirrored), memories(scanned));
+        assert_eq!(a, b);
+        for (a, b) in mirrored.iter().zip(scanned) {
+            assert!((a.1 - b.1).abs() < 1e-5, "{a:?} {b:?}");
+        }
+    }
+
+    type Contents = std::collections::BTreeMap<i64, (i64, Vec<i8>, Vec<u64>)>;
+
+    async fn contents(store: &Store) -> Contents {
+        store.read(|read| Ok(read.mirror.contents())).await.unwrap()
+    }
+
+    /// What the mirror should hold.
+    async fn from_the_table(store: &Store) -> Contents {
+        let filled = store.read(|read| {
+            let mirror = Mirror::new(Limits::of_bytes(1 << 24));
+            mirror.fill(read.conn)?;
+            Ok(mirror.contents())
+        });
+        filled.await.unwrap()
+    }
+
     /// What the mirror answers, and what the scan does.
     async fn both(store: &Store, query: UnitVector) -> [Vec<(i64, f64)>; 2] {
         let found = store.read(move |read| {
             let (space, _) = active_space(read.conn)?.unwrap();
-            let mirrored = of_all_by_mirror(read, space, &query, 10)?.expect("it is filled");
+            let mirrored =
+                by_mirror(read, &Sought { space, query: &query, k: 10 }, 5, &mut Passing::All)?
+                    .expect("it is filled");
             Ok([mirrored, of_all_by_scan(read.conn, space, &query, 10)?])
         });
         found.await.unwrap()
-    }
-
-    /// The same memories in the same order; their cosines are summed in another order.
-    fn assert_same(one: &[(i64, f64)], other: &[(i64, f64)]) {
-        assert_eq!(one.len(), other.len());
-        for (one, other) in one.iter().zip(other) {
-            assert_eq!(one.0, other.0);
-            assert!((one.1 - other.1).abs() < 1e-5, "{} {}", one.1, other.1);
-        }
     }
 
     #[tokio::test]
@@ -231,6 +359,7 @@ mod tests {
             n_readers: 1,
             vfs: None,
             keep_versions: 3,
+            mirror_bytes: 1 << 24,
         };
         let mut rng = ChaCha8Rng::seed_from_u64(11);
         let store = Store::open(&options, SystemClock::shared()).unwrap();
@@ -260,10 +389,26 @@ mod tests {
             assert_eq!(mirrored.len(), 10);
             assert_same(&mirrored, &scanned);
         }
+        assert_eq!(contents(&store).await, from_the_table(&store).await);
+        // What a killed program leaves behind, and the same after a start: the mirror is filled from the table.
+        let killed = StoreOptions { path: dir.path().join("killed.db"), ..options.clone() };
+        std::fs::copy(&options.path, &killed.path).unwrap();
+        std::fs::copy(dir.path().join("memtide.db-wal"), dir.path().join("killed.db-wal")).unwrap();
+        let before = contents(&store).await;
         store.close();
-        // The same after a start, when the mirror is filled from the table.
+        let store = Store::open(&killed, SystemClock::shared()).unwrap();
+        store.wait_until_filled();
+        assert_eq!(contents(&store).await, before);
+        // A start with many writes beside it.
+        store.close();
         let store = Store::open(&options, SystemClock::shared()).unwrap();
-        put(&store, "a write comes after the mirror was filled".to_owned()).await;
+        for n in 200..240 {
+            put(&store, format!("TEXT {n}")).await;
+            embed_all(&store, &mut rng, 2).await;
+        }
+        store.wait_until_filled();
+        assert_eq!(contents(&store).await, from_the_table(&store).await);
+        assert_eq!(store.served(), super::super::Served::Memory);
         for query in queries {
             let [mirrored, scanned] = both(&store, query).await;
             assert_same(&mirrored, &scanned);
@@ -280,6 +425,7 @@ mod tests {
             n_readers: 1,
             vfs: None,
             keep_versions: 3,
+            mirror_bytes: 1 << 24,
         };
         let store = Store::open(&options, SystemClock::shared()).unwrap();
         store.write(|w| vector::activate(w, &space(), DIMS)).await.unwrap();
@@ -288,15 +434,16 @@ mod tests {
         let query = any_vector(&mut ChaCha8Rng::seed_from_u64(3));
         let found = store.read(move |read| {
             let (space, _) = active_space(read.conn)?.unwrap();
-            let stale = Mirror::default();
+            let stale = Mirror::new(Limits::of_bytes(1 << 20));
+            stale.fill(read.conn)?;
             stale.publish(vec![
-                super::super::mirror::Change::Space { key: space, dims: DIMS },
-                super::super::mirror::Change::Put { id: 1, vector: query.clone() },
-                super::super::mirror::Change::Put { id: 77, vector: query.clone() },
+                Change::Space { key: space, dims: DIMS },
+                Change::Put { id: 1, memory: 1, vector: query.clone() },
+                Change::Put { id: 77, memory: 5, vector: query.clone() },
             ]);
             let read = Read { conn: read.conn, mirror: &stale, words: read.words };
             Ok((
-                of_all_by_mirror(&read, space, &query, 10)?,
+                by_mirror(&read, &Sought { space, query: &query, k: 10 }, 5, &mut Passing::All)?,
                 of_all_by_scan(read.conn, space, &query, 10)?,
             ))
         });

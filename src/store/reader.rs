@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 /// Jobs that may wait; more are refused as busy.
 const INBOX: usize = 1024;
 /// Steps of SQLite's machine between two looks at whether the store closes: a fraction of a millisecond.
-const PROGRESS_STEPS: i32 = 10_000;
+pub(super) const PROGRESS_STEPS: i32 = 10_000;
 
 /// What a reading job works with: a snapshot that no write moves.
 pub struct Read<'a> {

@@ -276,7 +276,7 @@ fn put_windows(
                 .execute((id, &one.body, &bytes))?;
             conn.prepare_cached(&format!("UPDATE vec_{space} SET vec = ?1 WHERE rowid = ?2"))?
                 .execute((&bytes, id))?;
-            write.mirror(Change::Put { id, vector: vector.clone() });
+            write.mirror(Change::Put { id, memory: one.key, vector: vector.clone() });
             continue;
         }
         let free: Option<i64> = conn
@@ -298,7 +298,7 @@ fn put_windows(
         };
         let id = free.unwrap_or(conn.last_insert_rowid());
         conn.prepare_cached(&sql)?.execute((&bytes, id))?;
-        write.mirror(Change::Put { id, vector: vector.clone() });
+        write.mirror(Change::Put { id, memory: one.key, vector: vector.clone() });
     }
     Ok(())
 }

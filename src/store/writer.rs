@@ -144,7 +144,7 @@ impl Writer {
         };
         owner.prepare();
         if options.n_readers == 0 {
-            owner.load_mirror();
+            owner.mirror.fill_or_tell(&owner.conn);
             return Ok(Self::Inline(Mutex::new(Some(Box::new(owner)))));
         }
         let (inbox, jobs) = bounded(INBOX);
@@ -255,13 +255,6 @@ impl Owner {
         self.is_log_safe = self.checkpoint("TRUNCATE");
     }
 
-    fn load_mirror(&self) {
-        // Reading goes on meanwhile; the index in the file ranks until this is done.
-        if let Err(error) = self.mirror.load(&self.conn) {
-            tracing::warn!(%error, "vectors are ranked in the file, not in memory");
-        }
-    }
-
     /// Takes one job to its end.
     fn take(&mut self, job: Box<dyn Job>) {
         // Another store of this thread may have committed last.
@@ -271,7 +264,6 @@ impl Owner {
     }
 
     fn run(&mut self, jobs: &Receiver<Box<dyn Job>>) {
-        self.load_mirror();
         let mut is_wal_empty = false;
         loop {
             let first = if is_wal_empty {

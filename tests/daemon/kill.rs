@@ -83,6 +83,7 @@ pub(crate) fn link(home: &Home) {
         n_readers: 1,
         vfs: None,
         keep_versions: 100,
+        mirror_bytes: 1 << 24,
     };
     let link = Link {
         api_base: "http://127.0.0.1:9".to_owned(),

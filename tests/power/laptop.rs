@@ -64,6 +64,7 @@ impl Laptop {
             n_readers: 0,
             vfs: Some(disk.vfs_name().to_owned()),
             keep_versions: 3,
+            mirror_bytes: 1 << 24,
         };
         let store = Store::open(&options, Arc::new(clock.clone()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

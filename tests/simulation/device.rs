@@ -42,6 +42,7 @@ fn options(disk: &Disk, machine: &str, seed: u64) -> StoreOptions {
         n_readers: 0,
         vfs: Some(disk.vfs_name().to_owned()),
         keep_versions: 100,
+        mirror_bytes: 1 << 24,
     }
 }
 

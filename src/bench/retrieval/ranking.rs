@@ -165,6 +165,6 @@ mod tests {
         let names: std::collections::BTreeSet<String> =
             Ranking::all().into_iter().map(Ranking::name).collect();
         assert_eq!(names.len(), 5 + SHARES.len());
-        assert!(names.contains("0.7 / 0.3"), "{names:?}");
+        assert!(names.contains("0.70 / 0.30"), "{names:?}");
     }
 }

@@ -7,6 +7,7 @@ mod duties;
 mod enrolment;
 mod graph;
 mod pull;
+mod recall;
 mod takeover;
 mod transfer;
 
@@ -42,6 +43,7 @@ pub(super) fn options(dir: &TempDir, machine: &str) -> StoreOptions {
         n_readers: 2,
         vfs: None,
         keep_versions: 3,
+        mirror_bytes: 1 << 24,
     }
 }
 

@@ -32,6 +32,7 @@ fn reopen(world: &mut World, machine: &str) {
         n_readers: 2,
         vfs: None,
         keep_versions: 3,
+        mirror_bytes: 1 << 24,
     };
     world.store = Store::open(&options, Arc::new(world.clock.clone())).unwrap();
     let connect = connect(&world.clock, &world.token);

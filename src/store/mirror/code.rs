@@ -1,0 +1,124 @@
+//! A vector in the mirror's form, and a query in the form that it is compared with.
+
+use crate::store::kernel::Query;
+
+/// The largest code.
+const CODE_MAX: f32 = 127.0;
+/// What the rounding of single steps may add to a distance between a vector and its code.
+const ROUNDING: f32 = 1.0e-5;
+
+/// A vector as codes of one byte.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Code {
+    /// What a code of 1 stands for.
+    pub(super) scale: f32,
+    /// No product with a unit vector differs by more from the true one.
+    pub(super) error: f32,
+    /// One a component.
+    pub(super) codes: Vec<i8>,
+    /// Whether each component is positive, 64 in a word.
+    pub(super) signs: Vec<u64>,
+}
+
+/// A query.
+#[derive(Debug)]
+pub(super) struct Sought {
+    /// Its components as whole numbers.
+    pub(super) query: Query,
+    /// What a component of 1 stands for.
+    pub(super) scale: f32,
+    /// No product with codes differs by more from that of the query itself.
+    pub(super) error: f32,
+    /// As of a [`Code`].
+    pub(super) signs: Vec<u64>,
+}
+
+impl Code {
+    /// The vector's components as multiples of its own largest one: unit vectors of many dimensions would
+    /// use few of the codes otherwise.
+    pub(super) fn of(values: &[f32]) -> Self {
+        let scale = largest(values) / CODE_MAX;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 127 by the choice of the scale"
+        )]
+        let code = |value: &f32| if scale > 0.0 { (value / scale).round() as i8 } else { 0 };
+        let codes: Vec<i8> = values.iter().map(code).collect();
+        let error = distance(values, codes.iter().map(|code| f32::from(*code) * scale));
+        Self { scale, error: error + ROUNDING, codes, signs: signs(values) }
+    }
+}
+
+impl Sought {
+    /// The query of these components.
+    pub(super) fn of(values: &[f32]) -> Self {
+        let max = i16::try_from(Query::component_max(values.len())).unwrap_or(i16::MAX);
+        let scale = largest(values) / f32::from(max);
+        #[expect(clippy::cast_possible_truncation, reason = "at most `max`")]
+        let component = |value: &f32| if scale > 0.0 { (value / scale).round() as i16 } else { 0 };
+        let components: Vec<i16> = values.iter().map(component).collect();
+        let error = distance(values, components.iter().map(|one| f32::from(*one) * scale));
+        // A vector of codes is hardly longer than 1; 2 is beyond what any can be.
+        let error = 2.0 * error + ROUNDING;
+        Self { query: Query::new(&components), scale, error, signs: signs(values) }
+    }
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()))
+}
+
+fn distance(values: &[f32], others: impl Iterator<Item = f32>) -> f32 {
+    values.iter().zip(others).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt()
+}
+
+fn signs(values: &[f32]) -> Vec<u64> {
+    let word = |values: &[f32]| {
+        values.iter().rev().fold(0, |word, value| word << 1 | u64::from(*value > 0.0))
+    };
+    values.chunks(u64::BITS as usize).map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::space::UnitVector;
+    use proptest::prelude::*;
+
+    fn vectors() -> impl Strategy<Value = (UnitVector, UnitVector)> {
+        let values = || proptest::collection::vec(-1.0_f32..1.0, 100);
+        (values(), values(), 0_usize..100).prop_filter_map("no direction", |(mut a, b, peak)| {
+            // One component may be far larger than the others: then these have few codes.
+            a[peak] *= 50.0;
+            Some((UnitVector::normalise(a)?, UnitVector::normalise(b)?))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_product_is_further_from_the_truth_than_the_errors_say((a, b) in vectors()) {
+            for (vector, query) in [(&a, &b), (&b, &a), (&a, &a)] {
+                let truth: f64 = vector
+                    .as_slice()
+                    .iter()
+                    .zip(query.as_slice())
+                    .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                    .sum();
+                let (code, sought) = (Code::of(vector.as_slice()), Sought::of(query.as_slice()));
+                let mut dots = [0];
+                crate::store::kernel::Kernel::PORTABLE.dots(&code.codes, &sought.query, &mut dots);
+                let found = f64::from(dots[0]) * f64::from(code.scale) * f64::from(sought.scale);
+                prop_assert!((found - truth).abs() <= f64::from(code.error + sought.error));
+                prop_assert!(code.error < 0.1, "{}", code.error);
+                prop_assert!(sought.error < 0.01, "{}", sought.error);
+            }
+        }
+    }
+
+    #[test]
+    fn signs_are_those_of_the_components() {
+        let mut values = vec![-1.0; 70];
+        (values[0], values[63], values[65]) = (0.5, 0.1, 2.0);
+        assert_eq!(signs(&values), [1 | 1 << 63, 2]);
+    }
+}
