@@ -61,6 +61,8 @@ impl Run<'_> {
         }
         (self.bench.say)(&format!("searching {} memories", self.size));
         let idle = self.measure(rig, "hybrid, idle", |author| ask(author, "hybrid")).await?;
+        let known = ask(&mut rig.author, "hybrid");
+        self.measure(rig, "hybrid, idle, one query again and again", |_| known.clone()).await?;
         self.measure(rig, "semantic, idle", |author| ask(author, "semantic")).await?;
         self.measure(rig, "keyword, idle", |author| ask(author, "keyword")).await?;
         self.measure(rig, "hybrid with a tag, idle", |author| {

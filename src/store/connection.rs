@@ -11,10 +11,6 @@ use std::sync::Once;
 /// `MTD1`, SQLite's application id of the file.
 const APPLICATION_ID: i32 = 0x4d54_4431;
 
-/// Bytes of the file that readers map. sqlite-vec copies whole chunks page by page, so mapping halves
-/// a scan; address space is free, and a larger file is read the ordinary way beyond it.
-const MMAP_BYTES: i64 = 8 << 30;
-
 /// Position in the list is the version of the schema.
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
@@ -104,7 +100,9 @@ pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, 
         "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192;
          PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
     )?;
-    conn.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    // SQLite unmaps the file at the first read after each commit: with it mapped, a search beside a writer took
+    // twice as long (5.5 against 2.5 ms, 10,000 memories), and only whole scans of vectors gained.
+    conn.pragma_update(None, "mmap_size", 0)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(conn)
 }

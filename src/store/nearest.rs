@@ -41,18 +41,28 @@ pub(super) fn nearest(
     }
     let few = read.mirror.len(space).map_or(usize::MAX, |n| few(n, k));
     if passes_at_most(read.conn, filter, few)? {
-        return of_each(read.conn, &sought, &passing(read.conn, filter)?);
+        return among(read, &sought, &passing(read.conn, filter)?);
     }
     if let Some(found) = by_mirror(read, &sought, few, &mut Passing::probed(read.conn, filter)?)? {
         return Ok(found);
     }
-    let keys = passing(read.conn, filter)?;
-    if let Some(set) = Keys::of(&keys)
-        && let Some(found) = by_mirror(read, &sought, proposed(k), &mut Passing::Among(&set))?
+    among(read, &sought, &passing(read.conn, filter)?)
+}
+
+/// Ranks the memories of `keys` alone: by the mirror first, if they are more than it would propose.
+fn among(
+    read: &Read<'_>,
+    sought: &Sought<'_>,
+    keys: &[i64],
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let n = proposed(sought.k);
+    if keys.len() > n
+        && let Some(set) = Keys::of(keys)
+        && let Some(found) = by_mirror(read, sought, n, &mut Passing::Among(&set))?
     {
         return Ok(found);
     }
-    of_each(read.conn, &sought, &keys)
+    of_each(read.conn, sought, keys)
 }
 
 /// What is sought, and where.

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 const COSINE_SHARE: f64 = 0.75;
 const KEYWORD_SHARE: f64 = 0.25;
 /// Candidates each side contributes at least.
-const CANDIDATES_MIN: usize = 50;
+const CANDIDATES_MIN: usize = 20;
 
 /// What ranks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Hit {
     /// BM25 of the words (positive, larger is better), where words matched.
     pub bm25: Option<f64>,
     /// BM25 as a share of what a memory of mean length has that holds every word of the query once, or of the
-    /// best one's if that is more.
+    /// best one's if that is more or words alone rank.
     pub words: Option<f64>,
     /// The query's words that stand in the text.
     pub matched: Vec<String>,
@@ -94,7 +94,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         .as_ref()
         .filter(|(space, _)| active.as_ref() == Some(space))
         .map(|(_, vector)| vector);
-    let depth = (search.limit * 4).max(CANDIDATES_MIN);
+    let depth = (search.limit * 2).max(CANDIDATES_MIN);
     let words = Words::of(&search.query);
     let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
     if search.mode != Mode::Keyword
@@ -111,7 +111,8 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         let needed = if search.mode == Mode::Keyword { search.limit } else { 0 };
         let ranked = keyword::ranked(read, words, &search.filter, depth, needed)?;
         let best = ranked.found.first().map_or(0.0, |(_, bm25)| *bm25);
-        let full = ranked.full.max(best);
+        // Where words alone rank, the best is the measure.
+        let full = if search.mode == Mode::Keyword { best } else { ranked.full.max(best) };
         for (key, bm25) in ranked.found {
             let candidate = candidates.entry(key).or_default();
             candidate.bm25 = Some(bm25);

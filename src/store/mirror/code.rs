@@ -7,12 +7,17 @@ const CODE_MAX: f32 = 127.0;
 /// What the rounding of single steps may add to a distance between a vector and its code.
 const ROUNDING: f32 = 1.0e-5;
 
+/// Standard deviations of a product's error that are taken for its bound. What rounding leaves of a vector points
+/// anywhere, so its product with a unit vector of `d` dimensions deviates by its length divided by `√d`; beyond
+/// six deviations is one in a thousand million.
+const DEVIATIONS: f32 = 6.0;
+
 /// A vector as codes of one byte.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Code {
     /// What a code of 1 stands for.
     pub(super) scale: f32,
-    /// No product with a unit vector differs by more from the true one.
+    /// No product with a unit vector differs by more from the true one, but for [`DEVIATIONS`].
     pub(super) error: f32,
     /// One a component.
     pub(super) codes: Vec<i8>,
@@ -44,8 +49,8 @@ impl Code {
         )]
         let code = |value: &f32| if scale > 0.0 { (value / scale).round() as i8 } else { 0 };
         let codes: Vec<i8> = values.iter().map(code).collect();
-        let error = distance(values, codes.iter().map(|code| f32::from(*code) * scale));
-        Self { scale, error: error + ROUNDING, codes, signs: signs(values) }
+        let left = distance(values, codes.iter().map(|code| f32::from(*code) * scale));
+        Self { scale, error: likely(left, values.len()) + ROUNDING, codes, signs: signs(values) }
     }
 }
 
@@ -62,6 +67,14 @@ impl Sought {
         let error = 2.0 * error + ROUNDING;
         Self { query: Query::new(&components), scale, error, signs: signs(values) }
     }
+}
+
+/// How much the product of a unit vector with what rounding `left`, by its length, differs from 0. A vector that
+/// has few codes for its smaller components leaves something that points where it does itself.
+fn likely(left: f32, dims: usize) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "dimensions are few")]
+    let deviation = left / (dims.max(1) as f32).sqrt();
+    left.min(DEVIATIONS * deviation + left * left)
 }
 
 fn largest(values: &[f32]) -> f32 {
