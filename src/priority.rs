@@ -2,8 +2,6 @@
 
 /// Steps of background work, of the 19 that there are: half of them leave it a tenth of a busy processor.
 pub const BACKGROUND: i32 = 10;
-/// All steps: what gets the processor only when nobody else wants it.
-pub const LAST: i32 = 19;
 
 /// Lowers the priority of this thread and of those that it starts from now on. Where that can't be done for one
 /// thread it stays as it is.
@@ -15,4 +13,24 @@ pub fn step_back(steps: i32) {
     }
     #[cfg(not(target_os = "linux"))]
     tracing::debug!(steps, "a thread keeps its priority");
+}
+
+/// Lets this thread and those that it starts from now on run only while nobody else wants the processor. Whoever
+/// wakes takes it from them at once: from a thread of the lowest priority only when its slice has ended, up to
+/// 4 ms later.
+pub fn yield_to_all() {
+    #[cfg(target_os = "linux")]
+    {
+        let parameters = libc::sched_param { sched_priority: 0 };
+        #[expect(unsafe_code, reason = "the policy is set by a C function")]
+        // SAFETY: 0 is the calling thread, and the parameters live as long as the call.
+        let outcome =
+            unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
+        if outcome != 0 {
+            let error = std::io::Error::last_os_error();
+            tracing::debug!(%error, "a thread keeps its priority");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    tracing::debug!("a thread keeps its priority");
 }

@@ -42,16 +42,16 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         run.down(WithModel::No, "without embedding").await?;
         run.down(WithModel::Yes, "with embedding").await?;
     }
-    report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator runs on the same processors, at the lowest priority");
+    report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator runs on the same processors, while nobody else wants them");
     report.note(fill::NOTE);
     Ok(report)
 }
 
-/// The account stands for machines elsewhere: it gets the processor when nobody here wants it.
+/// The account stands for machines elsewhere: it gets the processor only while nobody here wants it.
 fn account(seed: u64, options: Options) -> anyhow::Result<Running> {
     let starting = std::thread::spawn(move || {
         // The thread that serves is started from this one, and gets its priority.
-        priority::step_back(priority::LAST);
+        priority::yield_to_all();
         server::start(SystemClock::shared(), seed, options)
     });
     Ok(starting.join().map_err(|_| anyhow::anyhow!("the account was not made"))??)
