@@ -16,7 +16,6 @@
 
 mod chunk;
 mod code;
-
 mod keys;
 mod table;
 
@@ -138,9 +137,11 @@ impl Mirror {
         outcome
     }
 
-    /// Fills it, or leaves the index in the file to rank.
+    /// Fills it, or leaves the index in the file to rank. A store that closes meanwhile is no error.
     pub(super) fn fill_or_tell(&self, conn: &Connection) {
-        if let Err(error) = self.fill(conn) {
+        if let Err(error) = self.fill(conn)
+            && !matches!(error, StoreError::Closed)
+        {
             tracing::warn!(%error, "vectors are ranked in the file, not in memory");
         }
     }

@@ -1,7 +1,7 @@
 //! The vectors of one space, and the search among them.
 //!
 //! Each vector has an upper bound of its cosine to the query: the product of the codes, and by how much that
-//! may be wrong at most. What the search proposes comes by falling bounds, so whoever looks the proposals up
+//! may be wrong at most, but for odds that `code` tells. What the search proposes comes by falling bounds, so whoever looks the proposals up
 //! can stop as soon as it has found enough that is better than the next bound: nothing else can be.
 //!
 //! Among very many vectors that would read more than is worth while. There one bit a component chooses some
