@@ -335,8 +335,7 @@ impl Chunk {
     /// Where the postings of `term` stand.
     fn range(&self, term: Term) -> Range<usize> {
         let Ok(nth) = self.terms.binary_search(&term) else { return 0..0 };
-        let bound = |nth: usize| self.starts.get(nth).map_or(0, |start| *start as usize);
-        bound(nth)..bound(nth + 1)
+        self.start(nth)..self.start(nth + 1)
     }
 
     fn score(&self, range: Range<usize>, weight: f32, mean: f32, scores: &mut [f32; CHUNK]) {
@@ -371,40 +370,86 @@ impl Chunk {
             new.extend(counts.map(|(term, n)| (*term, low | (n << PLACE_BITS))));
         }
         new.sort_unstable();
-        let stays = |posting: &&u16| {
-            !is_changed.get(usize::from(**posting) % CHUNK).copied().unwrap_or(false)
+        let is_there = |place: &usize| self.lengths.get(*place).is_some_and(|length| *length > 0);
+        let mut made = if changes.keys().any(is_there) {
+            self.without(&is_changed).and(&new)
+        } else {
+            self.and(&new)
         };
-        let mut made = Self { lengths, ..Self::default() };
-        made.postings.reserve_exact(self.postings.len() + new.len());
-        made.starts.push(0);
-        let mut added = new.chunk_by(|a, b| a.0 == b.0).peekable();
-        for (nth, term) in self.terms.iter().enumerate() {
-            while let Some(before) = added.next_if(|run| run.first().is_some_and(|(t, _)| t < term))
-            {
-                made.push(before.first().map_or(0, |(term, _)| *term), [].iter(), before);
-            }
-            let same = added.next_if(|run| run.first().is_some_and(|(t, _)| t == term));
-            let bound = |nth: usize| self.starts.get(nth).map_or(0, |start| *start as usize);
-            let old = self.postings.get(bound(nth)..bound(nth + 1)).unwrap_or_default();
-            made.push(*term, old.iter().filter(stays), same.unwrap_or_default());
-        }
-        for run in added {
-            made.push(run.first().map_or(0, |(term, _)| *term), [].iter(), run);
-        }
-        made.terms.shrink_to_fit();
-        made.starts.shrink_to_fit();
-        made.postings.shrink_to_fit();
+        made.lengths = lengths;
         made
     }
 
-    /// Appends a term; one that nobody has any more isn't kept.
-    fn push<'a>(&mut self, term: Term, old: impl Iterator<Item = &'a u16>, new: &[(Term, u16)]) {
-        let before = self.postings.len();
-        self.postings.extend(old);
-        self.postings.extend(new.iter().map(|(_, posting)| *posting));
-        if self.postings.len() > before {
+    /// What is left without some places; their lengths are the caller's to set.
+    fn without(&self, places: &[bool; CHUNK]) -> Self {
+        let is_among =
+            |posting: &u16| places.get(usize::from(*posting) % CHUNK).is_some_and(|is| *is);
+        let mut made = Self::with_room(self.terms.len(), self.postings.len());
+        for (nth, term) in self.terms.iter().enumerate() {
+            let list = self.postings.get(self.start(nth)..self.start(nth + 1)).unwrap_or_default();
+            made.postings.extend(list.iter().filter(|posting| !is_among(posting)));
+            made.end(*term);
+        }
+        made
+    }
+
+    /// The same with further postings, which are in order of their terms. What lies between two of these
+    /// terms is copied as a whole.
+    fn and(&self, new: &[(Term, u16)]) -> Self {
+        let room = self.postings.len() + new.len();
+        let mut made = Self::with_room(self.terms.len() + new.len(), room);
+        let mut from = 0;
+        for run in new.chunk_by(|a, b| a.0 == b.0) {
+            let Some((term, _)) = run.first() else { continue };
+            let (to, next) = match self.terms.binary_search(term) {
+                Ok(nth) => (nth, nth + 1),
+                Err(nth) => (nth, nth),
+            };
+            made.copy(self, from..to);
+            let list = self.start(to)..self.start(next);
+            made.postings.extend_from_slice(self.postings.get(list).unwrap_or_default());
+            made.postings.extend(run.iter().map(|(_, posting)| *posting));
+            made.end(*term);
+            from = next;
+        }
+        made.copy(self, from..self.terms.len());
+        // A chunk that was made at once shares most of its terms.
+        if made.terms.capacity() > made.terms.len() + made.terms.len() / 4 {
+            made.terms.shrink_to_fit();
+            made.starts.shrink_to_fit();
+        }
+        made
+    }
+
+    fn with_room(terms: usize, postings: usize) -> Self {
+        let mut starts = Vec::with_capacity(terms + 1);
+        starts.push(0);
+        let (terms, postings) = (Vec::with_capacity(terms), Vec::with_capacity(postings));
+        Self { lengths: Vec::new(), terms, starts, postings }
+    }
+
+    /// Where the postings of the `nth` term begin.
+    fn start(&self, nth: usize) -> usize {
+        self.starts.get(nth).map_or(0, |start| *start as usize)
+    }
+
+    /// Appends some terms of another chunk.
+    fn copy(&mut self, other: &Self, terms: Range<usize>) {
+        let (first, last) = (other.start(terms.start), other.start(terms.end));
+        let begin = self.postings.len();
+        let ends = other.starts.get(terms.start + 1..=terms.end).unwrap_or_default();
+        let moved = |end: &u32| u32::try_from(*end as usize - first + begin).unwrap_or(u32::MAX);
+        self.starts.extend(ends.iter().map(moved));
+        self.terms.extend_from_slice(other.terms.get(terms).unwrap_or_default());
+        self.postings.extend_from_slice(other.postings.get(first..last).unwrap_or_default());
+    }
+
+    /// Ends the postings of a term; one that nobody has any more isn't kept.
+    fn end(&mut self, term: Term) {
+        let end = self.postings.len();
+        if end > self.start(self.terms.len()) {
             self.terms.push(term);
-            self.starts.push(u32::try_from(self.postings.len()).unwrap_or(u32::MAX));
+            self.starts.push(u32::try_from(end).unwrap_or(u32::MAX));
         }
     }
 }
