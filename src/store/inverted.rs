@@ -22,7 +22,8 @@ const CHUNK: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 10;
 /// The largest frequency that is told apart: BM25 gives more occurrences hardly more.
 const FREQUENCY_MAX: u16 = (1 << (16 - PLACE_BITS)) - 1;
-/// Keys above are left to the index in the file: a million memories of 500 characters take 250 MB.
+/// Keys above are left to the index in the file: a million memories of 500 characters would take some 250 MB, by
+/// what 100,000 take.
 const KEYS_MAX: usize = 1 << 20;
 /// How soon more occurrences of a word stop counting, and how much a long text counts less: the values that
 /// FTS5 uses.

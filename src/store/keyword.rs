@@ -280,7 +280,8 @@ fn spaced(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Store, StoreOptions, memory};
+    use super::super::tests::options;
+    use super::super::{Store, memory};
     use super::*;
     use crate::clock::SystemClock;
     use crate::model::draft::{Author, Draft};
@@ -348,18 +349,6 @@ mod tests {
         assert_eq!(telling(&conn, &words, 40).unwrap(), words, "a small store scores them all");
     }
 
-    fn options(dir: &tempfile::TempDir) -> StoreOptions {
-        StoreOptions {
-            path: dir.path().join("memtide.db"),
-            machine: String::new(),
-            seed: 1,
-            n_readers: 1,
-            vfs: None,
-            keep_versions: 3,
-            mirror_bytes: 1 << 20,
-        }
-    }
-
     async fn write(store: &Store, rng: &mut ChaCha8Rng, n: usize) {
         // Words that both indexes reduce to the same stem.
         const WORDS: [&str; 9] =
@@ -394,7 +383,7 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let queries = ["daemon", "sockets cafe", "RETRY index v2", "queue", "run tokens 3"];
         for _ in 0..2 {
-            let store = Store::open(&options(&dir), SystemClock::shared()).unwrap();
+            let store = Store::open(&options(&dir, "here"), SystemClock::shared()).unwrap();
             write(&store, &mut rng, 150).await;
             for query in queries {
                 let [here, there] = both(&store, query).await;
@@ -408,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn a_filter_that_many_pass_and_one_that_few_pass_find_what_they_let_pass() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&options(&dir), SystemClock::shared()).unwrap();
+        let store = Store::open(&options(&dir, "here"), SystemClock::shared()).unwrap();
         let fill = |write: &mut Write<'_>| {
             for n in 0..ALLOWED_MAX + 500 {
                 let tags = [if n % 250 == 0 { "few" } else { "many" }.to_owned()];

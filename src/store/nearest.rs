@@ -285,6 +285,7 @@ fn ranked(conn: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<(i64, 
 #[cfg(test)]
 mod tests {
     use super::super::mirror::{Change, Limits, Mirror};
+    use super::super::tests::options;
     use super::super::vector::{self, Embedded};
     use super::super::{Store, StoreOptions, memory};
     use super::*;
@@ -362,15 +363,7 @@ mod tests {
     #[tokio::test]
     async fn the_mirror_and_the_scan_find_the_same_whatever_was_written() {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            path: dir.path().join("memtide.db"),
-            machine: String::new(),
-            seed: 1,
-            n_readers: 1,
-            vfs: None,
-            keep_versions: 3,
-            mirror_bytes: 1 << 24,
-        };
+        let options = options(&dir, "here");
         let mut rng = ChaCha8Rng::seed_from_u64(11);
         let store = Store::open(&options, SystemClock::shared()).unwrap();
         store.write(|w| vector::activate(w, &space(), DIMS)).await.unwrap();
@@ -428,15 +421,7 @@ mod tests {
     #[tokio::test]
     async fn a_mirror_that_lags_behind_proposes_but_never_decides() {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            path: dir.path().join("memtide.db"),
-            machine: String::new(),
-            seed: 1,
-            n_readers: 1,
-            vfs: None,
-            keep_versions: 3,
-            mirror_bytes: 1 << 24,
-        };
+        let options = options(&dir, "here");
         let store = Store::open(&options, SystemClock::shared()).unwrap();
         store.write(|w| vector::activate(w, &space(), DIMS)).await.unwrap();
         put(&store, "there".to_owned()).await;

@@ -69,6 +69,14 @@ fn edges_that_come_go_and_are_others_are_followed() {
     until("what happened while nobody looked", || same(&source));
 }
 
+fn n_alive(home: &Home) -> usize {
+    held(home).iter().filter(|(_, is_alive, _)| *is_alive).count()
+}
+
+fn n_tagged(home: &Home, tag: &str) -> usize {
+    held(home).iter().filter(|(_, _, tags)| tags == tag).count()
+}
+
 #[test]
 fn edits_that_leave_the_time_and_rows_that_are_used_again_are_followed() {
     let home = Home::new();
@@ -76,8 +84,7 @@ fn edits_that_leave_the_time_and_rows_that_are_used_again_are_followed() {
     source.fill((0..30).map(|n| format!("note number {n}")));
     let _daemon = home.daemon();
     follow(&home, &source);
-    let n_here = || held(&home).iter().filter(|(_, is_alive, _)| *is_alive).count();
-    let tag = |tag: &str| held(&home).iter().filter(|(_, _, tags)| tags == tag).count();
+    let (n_here, tag) = (|| n_alive(&home), |tag: &str| n_tagged(&home, tag));
     let write = |sql: &str| source.conn().execute_batch(sql).unwrap();
     // As long as the tag before.
     write("UPDATE memories SET tags = 'edited' WHERE id = 12");
@@ -103,8 +110,7 @@ fn a_memory_that_moves_to_another_row_is_not_deleted() {
     source.fill((0..30).map(|n| format!("note number {n}")));
     let _daemon = home.daemon();
     follow(&home, &source);
-    let n_here = || held(&home).iter().filter(|(_, is_alive, _)| *is_alive).count();
-    let tag = |tag: &str| held(&home).iter().filter(|(_, _, tags)| tags == tag).count();
+    let (n_here, tag) = (|| n_alive(&home), |tag: &str| n_tagged(&home, tag));
     let write = |sql: &str| source.conn().execute_batch(sql).unwrap();
     write("DELETE FROM memories WHERE id = 2");
     until("a deletion", || n_here() == 29);
