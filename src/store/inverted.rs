@@ -11,6 +11,7 @@
 
 use super::best::Best;
 use super::error::StoreError;
+use super::keys::Keys;
 use super::terms::{self, Term};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -99,23 +100,6 @@ struct Chunk {
     postings: Vec<u16>,
 }
 
-/// Keys that may be proposed.
-#[derive(Debug, Default)]
-pub(super) struct Allowed(BTreeMap<usize, [u64; CHUNK / 64]>);
-
-impl FromIterator<i64> for Allowed {
-    fn from_iter<T: IntoIterator<Item = i64>>(keys: T) -> Self {
-        let mut allowed = Self::default();
-        for (chunk, place) in keys.into_iter().filter_map(place) {
-            let places = allowed.0.entry(chunk).or_insert([0; CHUNK / 64]);
-            if let Some(bits) = places.get_mut(place / 64) {
-                *bits |= 1 << (place % 64);
-            }
-        }
-        allowed
-    }
-}
-
 /// The chunk of a key and its place there; `None` for keys that aren't held.
 fn place(key: i64) -> Option<(usize, usize)> {
     let key = usize::try_from(key).ok().filter(|key| *key < KEYS_MAX)?;
@@ -176,12 +160,7 @@ impl InvertedIndex {
 
     /// The `n` memories that rank best for `terms`; of those that are allowed, if some are named. All that
     /// have any of the terms, if they are fewer. `None` while it is absent.
-    pub(super) fn best(
-        &self,
-        terms: &[Term],
-        n: usize,
-        allowed: Option<&Allowed>,
-    ) -> Option<Ranked> {
+    pub(super) fn best(&self, terms: &[Term], n: usize, allowed: Option<&Keys>) -> Option<Ranked> {
         let table = match &*self.lock() {
             State::Ready(table) => table.clone(),
             State::Absent | State::Filling(_) => return None,
@@ -257,7 +236,7 @@ impl Table {
         }
     }
 
-    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Allowed>) -> Ranked {
+    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Keys>) -> Ranked {
         let lists: Vec<Vec<Range<usize>>> = self
             .chunks
             .iter()
@@ -281,17 +260,15 @@ impl Table {
         let mut best = Best::new(n);
         let mut scores = [0.0; CHUNK];
         for (nth, (chunk, lists)) in self.chunks.iter().zip(&lists).enumerate() {
-            if lists.iter().all(Range::is_empty) {
+            let places = allowed.map_or(&EVERYWHERE[..], |keys| keys.words_from(nth * CHUNK / 64));
+            let is_barred = places.iter().take(CHUNK / 64).all(|places| *places == 0);
+            if is_barred || lists.iter().all(Range::is_empty) {
                 continue;
             }
             scores.fill(0.0);
             for (range, weight) in lists.iter().zip(&weights) {
                 chunk.score(range.clone(), *weight, mean_length, &mut scores);
             }
-            let Some(places) = allowed.map_or(Some(&EVERYWHERE), |allowed| allowed.0.get(&nth))
-            else {
-                continue;
-            };
             let first = i64::try_from(nth * CHUNK).unwrap_or(i64::MAX);
             offer(&scores, places, first, &mut best);
         }
@@ -302,7 +279,8 @@ impl Table {
 
 const EVERYWHERE: [u64; CHUNK / 64] = [u64::MAX; CHUNK / 64];
 
-fn offer(scores: &[f32; CHUNK], places: &[u64; CHUNK / 64], first: i64, best: &mut Best<i64>) {
+/// `places` has a bit for each score, and may have more or fewer.
+fn offer(scores: &[f32; CHUNK], places: &[u64], first: i64, best: &mut Best<i64>) {
     for (at, (scores, bits)) in (first..).step_by(64).zip(scores.chunks(64).zip(places)) {
         if *bits == 0 {
             continue;
@@ -537,7 +515,8 @@ mod tests {
             }
             let best = index.best(&terms, n, None).unwrap().found;
             prop_assert_eq!(&best[..], &all[..n.min(all.len())]);
-            let allowed: Allowed = truth.keys().copied().filter(|key| key % 3 == 0).collect();
+            let allowed: Vec<i64> = truth.keys().copied().filter(|key| key % 3 == 0).collect();
+            let allowed = Keys::of(&allowed).unwrap();
             let some = index.best(&terms, n, Some(&allowed)).unwrap().found;
             let of_all: Vec<_> = all.iter().copied().filter(|(key, _)| key % 3 == 0).take(n).collect();
             prop_assert_eq!(some, of_all);

@@ -16,14 +16,13 @@
 
 mod chunk;
 mod code;
-mod keys;
 mod table;
 
-pub(super) use keys::Keys;
 pub(super) use table::Limits;
 
 use super::error::StoreError;
 use super::kernel::Kernel;
+use super::keys::Keys;
 use crate::model::space::UnitVector;
 use code::{Code, Sought};
 use rusqlite::{Connection, OptionalExtension as _};
@@ -191,11 +190,6 @@ impl Mirror {
     ) -> Option<Proposals> {
         let table = self.held(space).filter(|table| table.dims == query.as_slice().len())?;
         Some(table.nearest(&Sought::of(query.as_slice()), n, passing))
-    }
-
-    /// About how many vectors of `space` it holds; `None` if it doesn't hold that space.
-    pub(super) fn len(&self, space: i64) -> Option<usize> {
-        Some(self.held(space)?.len())
     }
 
     /// What ranks at this moment.

@@ -10,9 +10,9 @@
 use super::Proposals;
 use super::chunk::{CHUNK, Chunk, Coded, NOBODY};
 use super::code::{Code, Sought};
-use super::keys::Keys;
 use crate::store::best::Best;
 use crate::store::kernel::Kernel;
+use crate::store::keys::Keys;
 use std::sync::Arc;
 
 /// Vectors that signs choose at least, and for each one that is asked for.
