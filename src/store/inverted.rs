@@ -12,7 +12,7 @@
 use super::best::Best;
 use super::error::StoreError;
 use super::keys::Keys;
-use super::terms::{self, Term};
+use super::terms::{Term, Terms};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,7 +41,11 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn of(content: &str) -> Self {
-        let mut all = terms::of(content);
+        Self::read(&mut Terms::new(), content)
+    }
+
+    fn read(terms: &mut Terms, content: &str) -> Self {
+        let mut all = terms.of(content);
         let length = u16::try_from(all.len()).unwrap_or(u16::MAX);
         all.sort_unstable();
         let count = |run: &[Term]| {
@@ -194,10 +198,11 @@ impl Table {
              WHERE deleted_at IS NULL AND superseded_by IS NULL ORDER BY key",
         )?;
         let mut rows = statement.query([])?;
-        let mut some: Vec<Change> = Vec::new();
+        let (mut terms, mut some): (_, Vec<Change>) = (Terms::new(), Vec::new());
         while let Some(row) = rows.next()? {
             let key: i64 = row.get(0)?;
-            let words = Some(Words::of(row.get_ref(1)?.as_str().unwrap_or_default()));
+            let content = row.get_ref(1)?.as_str().unwrap_or_default();
+            let words = Some(Words::read(&mut terms, content));
             // A chunk is made at once.
             let goes_on = some.last().is_none_or(|last| {
                 place(last.key).map(|(chunk, _)| chunk) == place(key).map(|(chunk, _)| chunk)
@@ -435,6 +440,7 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::terms;
     use super::*;
     use proptest::prelude::*;
 
