@@ -106,7 +106,7 @@ pub fn svg(title: &str, subtitle: &str, series: &[Series]) -> String {
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" font-family="sans-serif" font-size="13" fill="{INK}">"#
         ),
         format!("<title>{}</title>", escaped(title)),
-        format!(r##"<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{GROUND}"/>"##),
+        format!(r#"<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{GROUND}"/>"#),
         text(LEFT, 34.0, r#"font-size="18" font-weight="bold""#, title),
         text(LEFT, 56.0, &format!(r#"fill="{FAINT_INK}""#), subtitle),
     ];

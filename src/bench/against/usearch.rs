@@ -3,6 +3,7 @@
 
 use super::vectors::Vectors;
 use super::{Answer, Case, K, Shape, Side};
+use crate::model::space::UnitVector;
 use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -98,7 +99,7 @@ impl Usearch {
         write(&base, &vectors.base)?;
         let queries = folder.join("queries.f32");
         let all: Vec<f32> =
-            vectors.queries.iter().flat_map(|one| one.as_slice()).copied().collect();
+            vectors.queries.iter().flat_map(UnitVector::as_slice).copied().collect();
         write(&queries, &all)?;
         let mut child = python
             .command()
