@@ -17,11 +17,23 @@ const BOTTOM: f64 = 488.0;
 const LEGEND_STEP: f64 = 24.0;
 /// Colours that eyes which see few colours can tell apart, dark enough for a light ground.
 const COLOURS: &[&str] = &[
-    "#0b6e4f", "#c0392b", "#1f5fa8", "#b7791f", "#6b3fa0", "#0e7c86", "#a83279", "#5d6d1e",
-    "#7a4b2b", "#4a5568",
+    "#c0392b", "#1f5fa8", "#b7791f", "#6b3fa0", "#0e7c86", "#a83279", "#5d6d1e", "#7a4b2b",
+    "#4a5568",
 ];
-/// A line whose colour was used before is dashed.
-const DASHES: &[&str] = &["", "7 4", "2 4"];
+
+/// The colour of what the drawing is about.
+const SUBJECT: &str = "#0b6e4f";
+
+/// How a line is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It is what the drawing is about.
+    Subject,
+    /// Nothing can be below it.
+    Limit,
+    /// One of the others.
+    Other,
+}
 
 /// A thing and its points.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +42,8 @@ pub struct Series {
     pub name: String,
     /// Numbers of memories with milliseconds.
     pub points: Vec<(f64, f64)>,
+    /// How it is drawn.
+    pub role: Role,
 }
 
 impl Series {
@@ -42,7 +56,7 @@ impl Series {
             let point = (number(memories), timing.spread.p50_ms);
             match all.iter_mut().find(|series| series.name == name) {
                 Some(series) => series.points.push(point),
-                None => all.push(Self { name, points: vec![point] }),
+                None => all.push(Self { name, points: vec![point], role: Role::Other }),
             }
         }
         for series in &mut all {
@@ -51,6 +65,14 @@ impl Series {
         }
         all.retain(|series| !series.points.is_empty());
         all
+    }
+
+    /// The same series, drawn as `role` if it has this name.
+    pub fn in_role(mut self, name: &str, role: Role) -> Self {
+        if self.name == name {
+            self.role = role;
+        }
+        self
     }
 
     fn last_ms(&self) -> f64 {
@@ -111,8 +133,11 @@ pub fn svg(title: &str, subtitle: &str, series: &[Series]) -> String {
         text(LEFT, 56.0, &format!(r#"fill="{FAINT_INK}""#), subtitle),
     ];
     lines.extend(grid(x, y));
+    let mut n_others = 0;
     for (n, one) in series.iter().enumerate() {
-        lines.extend(drawn(n, one, x, y));
+        let stroke = Stroke::of(one.role, n_others);
+        n_others += usize::from(one.role == Role::Other);
+        lines.extend(drawn(n, one, &stroke, x, y));
     }
     lines.push("</svg>\n".to_owned());
     lines.join("\n")
@@ -148,35 +173,59 @@ fn grid(x: Axis, y: Axis) -> Vec<String> {
         lines.push(text(LEFT - 10.0, at + 4.5, r#"text-anchor="end""#, &duration(power)));
     }
     let middle = f64::midpoint(LEFT, RIGHT);
-    lines.push(text(middle, BOTTOM + 50.0, r#"text-anchor="middle""#, "memories"));
+    lines.push(text(middle, BOTTOM + 50.0, r#"text-anchor="middle""#, "number of memories"));
     let middle = f64::midpoint(TOP, BOTTOM);
     let turned = format!(r#"text-anchor="middle" transform="rotate(-90 22 {middle})""#);
     lines.push(text(22.0, middle, &turned, "time of a search, median"));
     lines
 }
 
+/// What a line looks like.
+struct Stroke {
+    colour: &'static str,
+    width: f64,
+    dashes: &'static str,
+    font: &'static str,
+}
+
+impl Stroke {
+    /// The others, of which so many came before, have each a colour of their own.
+    fn of(role: Role, n_others: usize) -> Self {
+        let plain = Self { colour: FAINT_INK, width: 2.0, dashes: "", font: "" };
+        match role {
+            Role::Subject => {
+                Self { colour: SUBJECT, width: 4.0, font: r#"font-weight="bold""#, ..plain }
+            }
+            Role::Limit => Self { dashes: r#" stroke-dasharray="5 4""#, ..plain },
+            Role::Other => {
+                let colour = COLOURS.get(n_others % COLOURS.len()).copied().unwrap_or(INK);
+                let is_used = n_others >= COLOURS.len();
+                let dashes = if is_used { r#" stroke-dasharray="8 3""# } else { "" };
+                Self { colour, dashes, ..plain }
+            }
+        }
+    }
+}
+
 /// A line with its points and its place in the legend.
-fn drawn(n: usize, series: &Series, x: Axis, y: Axis) -> Vec<String> {
-    let colour = COLOURS.get(n % COLOURS.len()).copied().unwrap_or(INK);
-    let dashes = DASHES.get(n / COLOURS.len() % DASHES.len()).copied().unwrap_or_default();
-    let stroke = format!(r#"stroke="{colour}" stroke-width="2.5" stroke-dasharray="{dashes}""#);
-    let stroke = stroke.replace(r#" stroke-dasharray="""#, "");
+fn drawn(n: usize, series: &Series, stroke: &Stroke, x: Axis, y: Axis) -> Vec<String> {
+    let Stroke { colour, width, dashes, font } = stroke;
+    let look = format!(r#"stroke="{colour}" stroke-width="{width}"{dashes}"#);
     let mut way = String::new();
-    let mut lines = Vec::new();
+    let mut dots = Vec::new();
     for (memories, ms) in &series.points {
-        let (x, y) = (x.place(*memories), y.place(*ms));
+        let (x, y, radius) = (x.place(*memories), y.place(*ms), width / 2.0 + 2.5);
         // Writing to text doesn't fail.
         let _written = write!(way, "{}{x:.1},{y:.1}", if way.is_empty() { "" } else { " " });
-        lines.push(format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="3.5" fill="{colour}"/>"#));
+        dots.push(format!(r#"<circle cx="{x:.1}" cy="{y:.1}" r="{radius}" fill="{colour}"/>"#));
     }
-    lines.insert(
-        0,
-        format!(r#"<polyline points="{way}" fill="none" stroke-linejoin="round" {stroke}/>"#),
-    );
+    let mut lines =
+        vec![format!(r#"<polyline points="{way}" fill="none" stroke-linejoin="round" {look}/>"#)];
+    lines.extend(dots);
     let at = TOP + 12.0 + LEGEND_STEP * f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     let from = RIGHT + 20.0;
-    lines.push(format!(r#"<path d="M{from} {at}h22" {stroke}/>"#));
-    lines.push(text(from + 30.0, at + 4.5, "", &series.name));
+    lines.push(format!(r#"<path d="M{from} {at}h22" {look}/>"#));
+    lines.push(text(from + 30.0, at + 4.5, font, &series.name));
     lines
 }
 
@@ -239,7 +288,8 @@ mod tests {
     }
 
     fn series() -> Vec<Series> {
-        Series::of(&report(), |timing| Some(timing.what.clone()))
+        let all = Series::of(&report(), |timing| Some(timing.what.clone()));
+        all.into_iter().map(|one| one.in_role("ours", Role::Subject)).collect()
     }
 
     /// Whether every element is closed by its own name; the names of those there are.
@@ -276,7 +326,7 @@ mod tests {
         let elements = elements(&drawing);
         let n = |name: &str| elements.iter().filter(|one| *one == name).count();
         assert_eq!((n("polyline"), n("circle"), n("svg"), n("title")), (2, 5, 1, 1));
-        for part in ["memories", "10 µs", "10 ms", "100,000", "theirs &amp; others"] {
+        for part in ["number of memories", "10 µs", "10 ms", "100,000", "theirs &amp; others"] {
             assert!(drawing.contains(&format!(">{part}</text>")), "{part} in {drawing}");
         }
     }

@@ -15,7 +15,7 @@ pub mod vectors;
 mod measure;
 mod verdict;
 
-use super::plot::{self, Series};
+use super::plot::{self, Role, Series};
 use super::report::{Report, Timing};
 use super::rig::Bench;
 use super::text::Author;
@@ -201,6 +201,10 @@ pub fn plot(report: &Report) -> String {
     let series = Series::of(report, |timing| {
         parts(timing).filter(|(_, dims)| *dims == fewest).map(|(name, _)| name)
     });
+    let in_role = |one: Series| {
+        one.in_role(ours::NEAREST, Role::Subject).in_role(bandwidth::READ, Role::Limit)
+    };
+    let series: Vec<Series> = series.into_iter().map(in_role).collect();
     let subtitle = format!("vectors of {fewest} components, one thread, all in one run");
     plot::svg("The nearest 10 memories", &subtitle, &series)
 }
