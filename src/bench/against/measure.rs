@@ -8,7 +8,7 @@ use crate::bench::spread::Spread;
 use std::time::Duration;
 
 /// Turns that each shape has.
-const TURNS: usize = 5;
+const TURNS: usize = 10;
 /// Queries of a turn that warm caches.
 const WARM_UP: usize = 2;
 /// Queries of a turn at least, however long they take.
@@ -108,8 +108,8 @@ mod tests {
 
     #[test]
     fn what_takes_long_is_asked_less_often() {
-        assert_eq!(n_asked(500, Duration::from_micros(100)), 100);
-        assert_eq!(n_asked(500, Duration::from_millis(32)), 50);
+        assert_eq!(n_asked(500, Duration::from_micros(100)), 50);
+        assert_eq!(n_asked(500, Duration::from_millis(32)), 25);
         assert_eq!(n_asked(500, Duration::from_secs(9)), ASKED_MIN);
         assert_eq!(n_asked(1, Duration::ZERO), ASKED_MIN);
     }

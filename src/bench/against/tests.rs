@@ -77,11 +77,11 @@ fn everybody_is_asked_in_turns_and_told_of() {
         Box::new(Bandwidth::new(200, DIMS)),
         Box::new(SqliteVec::fill(folder.path(), &vectors).unwrap()),
     ];
-    let measured = measure::all(&mut sides, &vectors, &truth, 20).unwrap();
+    let measured = measure::all(&mut sides, &vectors, &truth, 40).unwrap();
     assert_eq!(measured.len(), 5 + 1 + 3);
     let mut report = Report::new("search --against", "made up", 1);
     for one in &measured {
-        assert_eq!(one.times.len(), 20, "{}", one.shape.name);
+        assert_eq!(one.times.len(), 40, "{}", one.shape.name);
         assert_eq!(one.n_lacking, 0);
         one.tell(&mut report, 200, DIMS);
     }
