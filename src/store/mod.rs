@@ -31,6 +31,7 @@ pub mod graph;
 pub mod held;
 pub mod link;
 pub mod memory;
+pub mod neighbours;
 pub mod oldest;
 pub mod outbox;
 pub mod pull;

@@ -95,7 +95,7 @@ impl<'a> Passing<'a> {
 
 /// How many vectors the mirror proposes for `k` memories at first. More than k: the codes mistake the order of
 /// near ones, and a memory has windows.
-fn proposed(k: usize) -> usize {
+pub(super) fn proposed(k: usize) -> usize {
     k + k / 2 + 32
 }
 
