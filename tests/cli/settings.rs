@@ -144,8 +144,8 @@ fn options_of_another_benchmark_are_refused_and_what_is_missing_is_told_before_a
     let (code, said) = refused(&["bench", "search", "--against", "everybody"]);
     assert_eq!(code, Some(2));
     assert!(said.contains("[possible values: sqlite-vec, usearch, bandwidth, "), "{said}");
-    // `false` is a program that runs and can do nothing.
-    let (code, said) = refused(&["bench", "search", "--against", "usearch", "--python", "false"]);
+    let nobody = "/nowhere/python";
+    let (code, said) = refused(&["bench", "search", "--against", "usearch", "--python", nobody]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("get it with `false -m pip install usearch numpy`"), "{said}");
+    assert!(said.contains("run /nowhere/python, which --python names: No such file"), "{said}");
 }
