@@ -11,6 +11,15 @@ use std::sync::Once;
 /// `MTD1`, SQLite's application id of the file.
 const APPLICATION_ID: i32 = 0x4d54_4431;
 
+/// What is flushed to the disk before it counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// Each commit.
+    Commits,
+    /// Only a checkpoint.
+    Checkpoints,
+}
+
 /// Position in the list is the version of the schema.
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),

@@ -77,6 +77,7 @@ pub use reader::Read;
 pub use writer::Write;
 
 use crate::clock::SharedClock;
+use connection::Flush;
 use error::StoreError;
 use filler::Filler;
 use inverted::InvertedIndex;
@@ -134,13 +135,31 @@ impl Store {
     /// # Errors
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
-        let mirror = Arc::new(Mirror::new(Limits::of_bytes(options.mirror_bytes)));
+        Self::open_as(options, clock, Flush::Commits)
+    }
+
+    /// The same, but a commit that was answered may be lost with the power: it is flushed to the disk by a
+    /// later checkpoint. It is there to measure what the promise of [`Store::write`] costs.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_unflushed(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
+        Self::open_as(options, clock, Flush::Checkpoints)
+    }
+
+    fn open_as(
+        options: &StoreOptions,
+        clock: SharedClock,
+        flush: Flush,
+    ) -> Result<Self, StoreError> {
+        let mirror = Mirror::new(Limits::of_bytes(options.mirror_bytes));
+        let mirror = Arc::new(if options.n_readers > 0 { mirror.assisted() } else { mirror });
         let words = Arc::<InvertedIndex>::default();
         if options.n_readers > 0 {
             words.expect_filling();
         }
         let writer =
-            writer::Writer::start(options, clock, Arc::clone(&mirror), Arc::clone(&words))?;
+            writer::Writer::start(options, flush, clock, Arc::clone(&mirror), Arc::clone(&words))?;
         let readers = reader::Readers::start(options, &mirror, &words)?;
         let filler = Filler::start(options, &mirror, &words)?;
         let inner = Inner { path: options.path.clone(), mirror, filler, readers, writer };
@@ -188,6 +207,11 @@ impl Store {
     /// What ranks the vectors of a search at this moment.
     pub fn served(&self) -> Served {
         self.inner.mirror.served()
+    }
+
+    /// What multiplies the vectors that are in memory.
+    pub fn kernel(&self) -> &'static str {
+        self.inner.mirror.kernel()
     }
 
     /// Waits until vectors and words are in memory, or are known to stay in the file alone: they are read when
