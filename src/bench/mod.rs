@@ -25,6 +25,7 @@ pub mod fill;
 mod front;
 mod process;
 pub mod python_database;
+mod readiness;
 mod spread;
 mod stopwatch;
 pub mod text;
