@@ -21,8 +21,10 @@ pub mod store;
 pub mod sync;
 
 mod bare;
+mod durability;
 pub mod fill;
 mod front;
+mod growth;
 mod process;
 pub mod python_database;
 mod readiness;
