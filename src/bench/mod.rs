@@ -12,6 +12,7 @@ pub mod rig;
 pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;
+pub mod instructions;
 pub mod migrate;
 pub mod retrieval;
 pub mod search;

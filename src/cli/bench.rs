@@ -4,10 +4,11 @@ use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
 use crate::bench::rig::Bench;
-use crate::bench::{clients, migrate, retrieval, search, startup, store};
+use crate::bench::{clients, instructions, migrate, retrieval, search, startup, store};
 #[cfg(feature = "emulator")]
 use crate::bench::{converge::run as converge, sync::run as sync};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Variables that say where a memtide's files are: a benchmark has its own.
@@ -17,6 +18,9 @@ const OWN_PLACES: &[&str] =
 pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Failure> {
     if args.set.is_some() && args.what != args::BenchKind::Retrieval {
         return Err(Failure::usage("--set is for `memtide bench retrieval`"));
+    }
+    if let [work, n, path] = args.work.as_slice() {
+        return work_for(session, work, n, path);
     }
     let launch = session.launch("client")?;
     let is_passed_on = |name: &OsString| !OWN_PLACES.iter().any(|own| *own == name);
@@ -43,6 +47,7 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
             args::BenchKind::Sync => sync(&bench).await,
             args::BenchKind::Converge => converge(&bench).await,
             args::BenchKind::Migrate => migrate::run(&bench).await,
+            args::BenchKind::Instructions => instructions::run(&bench).await,
         }
     });
     let mut report = report?;
@@ -52,6 +57,15 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     } else {
         output::line(&report.to_text())?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the counted process does.
+fn work_for(session: &Session, work: &OsStr, n: &OsStr, path: &OsStr) -> Result<ExitCode, Failure> {
+    let model = session.embedder_options()?.model;
+    let (work, n) = (work.to_string_lossy(), n.to_string_lossy());
+    let done = instructions::work(model, &work, &n, Path::new(path));
+    output::line(session.block_on(done)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
