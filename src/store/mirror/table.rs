@@ -178,17 +178,14 @@ impl Table {
         let help = assistant.help(self, sought, n, &pieces);
         let n_offered = self.offer_pieces(sought, &pieces, best);
         let Some(help) = help.filter(|_| n_offered < end) else { return };
-        match help.recv() {
-            Ok(found) => {
-                for (bound, slot) in found.into_kept() {
-                    best.offer(bound, slot);
-                }
+        if let Ok(found) = help.recv() {
+            for (bound, slot) in found.into_kept() {
+                best.offer(bound, slot);
             }
+        } else {
             // It broke down, and nobody knows at which piece. What was offered twice must not stand there twice.
-            Err(_) => {
-                *best = Best::new(n);
-                self.offer_all(sought, 0..end, best);
-            }
+            *best = Best::new(n);
+            self.offer_all(sought, 0..end, best);
         }
     }
 
