@@ -21,6 +21,8 @@ mod back;
 mod bad;
 #[path = "migrate/changed.rs"]
 mod changed;
+#[path = "migrate/clouded.rs"]
+mod clouded;
 #[path = "migrate/faults.rs"]
 mod faults;
 #[path = "migrate/inspected.rs"]

@@ -60,6 +60,9 @@ pub struct ComparedJson {
     pub rows: Option<u64>,
     /// Vectors in the index.
     pub vectors: Option<u64>,
+    /// Of them such that were compared by value.
+    #[serde(default)]
+    pub sampled: Option<u64>,
     /// Bodies in the bucket.
     pub bodies: Option<u64>,
 }
@@ -89,6 +92,7 @@ impl From<Report> for VerifyAnswer {
                 entries: compared.entries,
                 rows: compared.rows,
                 vectors: compared.vectors,
+                sampled: compared.sampled,
                 bodies: compared.bodies,
             },
             requests: report.requests,

@@ -112,6 +112,9 @@ pub struct MigrationJson {
     /// What keeps it from going on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<TroubleJson>,
+    /// Rows of the followed source that can't be taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<TroubleJson>,
 }
 
 impl MigrationJson {
@@ -119,6 +122,7 @@ impl MigrationJson {
         source: Option<&Source>,
         job: Option<&JobView>,
         trouble: Option<Trouble>,
+        left_out: Option<Trouble>,
     ) -> Self {
         let Some(source) = source else {
             return Self { state: "none".to_owned(), ..Self::default() };
@@ -147,6 +151,7 @@ impl MigrationJson {
             is_followed: source.is_followed,
             changed_at: Some(source.changed_at.to_rfc3339()),
             trouble: trouble.map(TroubleJson::from),
+            left_out: left_out.map(TroubleJson::from),
         }
     }
 }
@@ -223,7 +228,8 @@ impl From<SourceError> for ApiError {
 pub(super) async fn answer(doors: &Doors) -> Result<Json<MigrateAnswer>, ApiError> {
     let source = doors.service.read(source::current).await?;
     let job = doors.migrator.job();
-    let migration = MigrationJson::new(source.as_ref(), job.as_ref(), doors.migrator.trouble());
+    let (trouble, left_out) = (doors.migrator.trouble(), doors.migrator.left_out());
+    let migration = MigrationJson::new(source.as_ref(), job.as_ref(), trouble, left_out);
     let now = doors.service.clock().now();
     let report = source.and_then(|source| serde_json::from_str(&source.report?).ok());
     Ok(Json(MigrateAnswer { migration, job: job.map(|job| JobJson::new(job, now)), report }))

@@ -307,10 +307,14 @@ pub(super) async fn status(State(doors): State<Doors>) -> Result<Json<StatusJson
     // Read once: the state that is shown is the one that was judged.
     let model = doors.service.embedder().status();
     let (job, trouble) = (doors.migrator.job(), doors.migrator.trouble());
-    let migration = MigrationJson::new(stored.source.as_ref(), job.as_ref(), trouble);
+    let left_out = doors.migrator.left_out();
+    let migration = MigrationJson::new(stored.source.as_ref(), job.as_ref(), trouble, left_out);
     let mut problems = problems(&doors, &stored, &progress, &model, now);
     if let Some(trouble) = &migration.trouble {
         problems.push(problem("migration_source", &trouble.message, &trouble.next_step));
+    }
+    if let Some(rows) = &migration.left_out {
+        problems.push(problem("migration_rows", &rows.message, &rows.next_step));
     }
     let Stored { stats, .. } = &stored;
     Ok(Json(StatusJson {

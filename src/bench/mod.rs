@@ -6,9 +6,11 @@
 //! reads what the system tells about its processes. Only the filling of a database goes past the
 //! daemon, through the store itself, since a hundred thousand texts would take the model minutes.
 
+pub mod plot;
 pub mod report;
 pub mod rig;
 
+pub mod against;
 pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;

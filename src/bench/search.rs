@@ -2,6 +2,7 @@
 //! as it can.
 
 use super::fill;
+use super::plot::{self, Series};
 use super::process;
 use super::report::{Report, megabytes, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
@@ -16,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Its name in a report.
+pub const NAME: &str = "search";
 /// Where the targets hold.
 const TARGET_SIZE: usize = 10_000;
 const IDLE_MS: f64 = 1.5;
@@ -29,7 +32,7 @@ const WARM_UP: usize = 30;
 /// # Errors
 /// A daemon doesn't start or doesn't answer.
 pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
-    let mut report = Report::new("search", bench.model.name, bench.seed);
+    let mut report = Report::new(NAME, bench.model.name, bench.seed);
     for size in &bench.sizes {
         let mut rig = bench.rig(*size).await?;
         let daemon = rig.start(WithModel::Yes).await?;
@@ -46,6 +49,15 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     report.note("searches return 10 memories and are measured by the client; the time that the query's embedding took is subtracted and shown apart");
     report.note(fill::NOTE);
     Ok(report)
+}
+
+/// Draws a report of it.
+pub fn plot(report: &Report) -> String {
+    let series = Series::of(report, |timing| {
+        (!timing.what.starts_with("embedding of")).then(|| timing.what.clone())
+    });
+    let subtitle = "over the daemon's socket, without the embedding of the query";
+    plot::svg("Search in memtide", subtitle, &series)
 }
 
 struct Run<'a> {

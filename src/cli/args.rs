@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use crate::bench::against::Rival;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -522,6 +523,18 @@ pub struct Bench {
     /// For `retrieval`: a folder with `memories.jsonl` and `questions.jsonl` instead of the own set
     #[arg(long, value_name = "DIR")]
     pub set: Option<PathBuf>,
+    /// For `search`: compare its nearest-neighbour search with others, on the same vectors, in this run
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LIST")]
+    pub against: Vec<Rival>,
+    /// For `--against`: components of the vectors; the model's, or twice as many
+    #[arg(long, value_delimiter = ',', default_value = "384,768", value_name = "LIST")]
+    pub dims: Vec<usize>,
+    /// For `--against usearch`: an interpreter of Python with usearch and numpy
+    #[arg(long, default_value = "python3", value_name = "PATH")]
+    pub python: PathBuf,
+    /// For `search`: draw the medians over the numbers of memories, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

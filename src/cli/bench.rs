@@ -3,10 +3,13 @@
 use super::failure::Failure;
 use super::session::Session;
 use super::{args, output};
+use crate::bench::against::{Against, Rival};
+use crate::bench::report::Report;
 use crate::bench::rig::Bench;
-use crate::bench::{clients, instructions, migrate, retrieval, search, startup, store};
+use crate::bench::{against, clients, instructions, migrate, retrieval, search, startup, store};
 #[cfg(feature = "emulator")]
 use crate::bench::{converge::run as converge, sync::run as sync};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,6 +24,14 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     }
     if let [work, n, path] = args.work.as_slice() {
         return work_for(session, work, n, path);
+    }
+    let is_search = args.what == args::BenchKind::Search;
+    for (name, is_given) in
+        [("--against", !args.against.is_empty()), ("--plot", args.plot.is_some())]
+    {
+        if is_given && !is_search {
+            return Err(Failure::usage(format!("{name} is for `memtide bench search`")));
+        }
     }
     let launch = session.launch("client")?;
     let is_passed_on = |name: &OsString| !OWN_PLACES.iter().any(|own| *own == name);
@@ -37,21 +48,22 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
         samples: args.samples.max(1),
         say: &|text| output::note(text),
     };
-    let report = session.block_on(async {
-        match args.what {
-            args::BenchKind::Store => store::run(&bench).await,
-            args::BenchKind::Search => search::run(&bench).await,
-            args::BenchKind::Retrieval => retrieval::run(&bench, args.set.as_deref()).await,
-            args::BenchKind::Clients => clients::run(&bench).await,
-            args::BenchKind::Startup => startup::run(&bench).await,
-            args::BenchKind::Sync => sync(&bench).await,
-            args::BenchKind::Converge => converge(&bench).await,
-            args::BenchKind::Migrate => migrate::run(&bench).await,
-            args::BenchKind::Instructions => instructions::run(&bench).await,
-        }
-    });
+    let rivals: BTreeSet<Rival> = args.against.into_iter().collect();
+    let report = if rivals.is_empty() {
+        session.block_on(measure(&bench, args.what, args.set.as_deref()))
+    } else {
+        against::run(&bench, &Against { rivals, dims: args.dims, python: args.python })
+    };
     let mut report = report?;
     report.finish();
+    if let Some(file) = &args.plot {
+        let drawing = if report.bench == search::NAME {
+            search::plot(&report)
+        } else {
+            against::plot(&report)
+        };
+        std::fs::write(file, drawing)?;
+    }
     if args.json {
         output::json(&report)?;
     } else {
@@ -69,14 +81,32 @@ fn work_for(session: &Session, work: &OsStr, n: &OsStr, path: &OsStr) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
+async fn measure(
+    bench: &Bench<'_>,
+    what: args::BenchKind,
+    set: Option<&Path>,
+) -> anyhow::Result<Report> {
+    match what {
+        args::BenchKind::Store => store::run(bench).await,
+        args::BenchKind::Search => search::run(bench).await,
+        args::BenchKind::Retrieval => retrieval::run(bench, set).await,
+        args::BenchKind::Clients => clients::run(bench).await,
+        args::BenchKind::Startup => startup::run(bench).await,
+        args::BenchKind::Sync => sync(bench).await,
+        args::BenchKind::Converge => converge(bench).await,
+        args::BenchKind::Migrate => migrate::run(bench).await,
+        args::BenchKind::Instructions => instructions::run(bench).await,
+    }
+}
+
 #[cfg(not(feature = "emulator"))]
-async fn sync(_: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+async fn sync(_: &Bench<'_>) -> anyhow::Result<Report> {
     anyhow::bail!(
         "this build has no emulated cloud; run `cargo run --release --features emulator -- bench …`"
     )
 }
 
 #[cfg(not(feature = "emulator"))]
-async fn converge(bench: &Bench<'_>) -> anyhow::Result<crate::bench::report::Report> {
+async fn converge(bench: &Bench<'_>) -> anyhow::Result<Report> {
     sync(bench).await
 }

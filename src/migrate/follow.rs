@@ -29,6 +29,7 @@ pub(super) async fn run(migrator: &Migrator) {
             Ok(Some(source)) if source.is_followed => follow(migrator, source).await,
             Ok(_) => {
                 migrator.set_trouble(None);
+                migrator.set_left_out(None);
                 tokio::select! {
                     () = inner.orders.notified() => {}
                     () = inner.shutdown.reached(Phase::Draining) => {}
@@ -86,6 +87,7 @@ async fn follow(migrator: &Migrator, source: source::Source) {
             Step::Looked(looked) => match *looked {
                 Ok(back) => {
                     migrator.set_trouble(back.held.as_ref().map(FollowError::trouble));
+                    migrator.set_left_out(back.left_out.trouble());
                     follower = Some(back);
                 }
                 Err(error) => migrator.set_trouble(Some(error.trouble())),
@@ -145,7 +147,10 @@ async fn until(due: Option<Micros>, clock: &dyn Clock) {
 /// left to tell.
 pub(super) async fn look_last(migrator: &Migrator, source: &source::Source) -> Result<(), Trouble> {
     match look(migrator, source, None).await {
-        Ok(follower) => follower.held.map_or(Ok(()), |held| Err(held.trouble())),
+        Ok(follower) => {
+            let held = follower.held.map(|held| held.trouble());
+            held.or_else(|| follower.left_out.trouble()).map_or(Ok(()), Err)
+        }
         Err(FollowError::Import(ImportError::Source(SourceError::Missing(_)))) => Ok(()),
         Err(error) => Err(error.trouble()),
     }

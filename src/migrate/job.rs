@@ -204,6 +204,7 @@ pub(super) struct Inner {
     view: Arc<watch::Sender<Option<JobView>>>,
     is_cancelled: Mutex<Arc<AtomicBool>>,
     trouble: Mutex<Option<Trouble>>,
+    left_out: Mutex<Option<Trouble>>,
 }
 
 impl Migrator {
@@ -219,6 +220,7 @@ impl Migrator {
                 view: Arc::new(watch::Sender::new(None)),
                 is_cancelled: Mutex::default(),
                 trouble: Mutex::default(),
+                left_out: Mutex::default(),
             }),
         }
     }
@@ -255,6 +257,15 @@ impl Migrator {
             }
             *held = trouble;
         }
+    }
+
+    /// What there is to say of rows of the followed source that can't be taken over.
+    pub fn left_out(&self) -> Option<Trouble> {
+        lock(&self.inner.left_out).clone()
+    }
+
+    pub(super) fn set_left_out(&self, left_out: Option<Trouble>) {
+        *lock(&self.inner.left_out) = left_out;
     }
 
     /// Begins to take over the source at `path`.
@@ -330,6 +341,7 @@ impl Migrator {
         wrote?;
         drop(working);
         self.set_trouble(None);
+        self.set_left_out(None);
         self.inner.orders.notify_one();
         self.current().await
     }

@@ -14,6 +14,7 @@ use super::graph::{self, FoundEdges, KnownEdges};
 use super::import::{self, ImportError, blocking, is_too_many};
 use super::job::{self, Migrator, Trouble, patiently};
 use super::known::KnownRows;
+use super::left_out::LeftOut;
 use super::source::{Source, SourceError};
 use crate::clock::{Clock, Micros};
 use crate::service::Service;
@@ -135,6 +136,8 @@ pub(super) struct Follower {
     n_imports: u64,
     /// What waits for a person.
     pub(super) held: Option<FollowError>,
+    /// Rows that can't be taken over.
+    pub(super) left_out: LeftOut,
 }
 
 /// What a look has found.
@@ -178,6 +181,7 @@ impl Follower {
             edges_due: Micros(0),
             n_imports: 0,
             held: None,
+            left_out: LeftOut::default(),
         })
     }
 
@@ -432,14 +436,17 @@ async fn taken(
         .await?;
         (follower, from) = (back, from + n_read.max(1));
         let Fed { rows, refused, prints, .. } = fed;
+        for (row, _) in &prints {
+            follower.left_out.forget(*row);
+        }
         for refused in &refused {
-            tracing::warn!(row = refused.rowid, why = refused.why, "a row was not taken over");
+            follower.left_out.add(refused.rowid, &refused.why);
         }
         let batch =
             Arc::new(Batch { source: key, rows, cursor: None, observed_at, is_live, space: None });
         let outcome = import::write(service, move |write| takeover::take(write, &batch)).await?;
         for one in &outcome.not_taken {
-            tracing::warn!(id = %one.id, why = one.why, "a memory was not taken over");
+            follower.left_out.add(one.row, &one.why);
         }
         tell(service, &outcome);
         follower.rows.put(prints);
@@ -467,6 +474,9 @@ async fn without(
         return Ok(follower);
     }
     follower.rows.remove(&gone);
+    for row in &gone {
+        follower.left_out.forget(*row);
+    }
     let key = source.key;
     let outcome = import::write(service, move |write| {
         takeover::gone(write, key, &gone, observed_at, is_deletion)

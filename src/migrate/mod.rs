@@ -30,5 +30,6 @@ mod follow;
 mod graph;
 mod import;
 mod known;
+mod left_out;
 mod look;
 mod moved;

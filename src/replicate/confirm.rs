@@ -99,6 +99,22 @@ pub(super) async fn pass(session: &Session) -> Result<Upkeep, StoreError> {
     if let Some(wait) = session.waits().backfill {
         return Ok(Upkeep::at(now.plus(wait)));
     }
+    look(session).await
+}
+
+/// Looks at once, for somebody who wants to know what the index holds by now.
+pub(super) async fn ask_now(session: &Session) -> Result<(), StoreError> {
+    let is_shut = matches!(
+        session.gates.admission(Product::Vectorize, session.now()),
+        Admission::Shut { .. }
+    );
+    if !is_shut && session.store.read(unconfirmed::oldest).await?.is_some() {
+        look(session).await?;
+    }
+    Ok(())
+}
+
+async fn look(session: &Session) -> Result<Upkeep, StoreError> {
     let remote = session.remote.in_lane(Lane::Backfill);
     let index = Vectorize::new(remote, &session.link.vector_index);
     let listing = session.watch.lock().listing.take();

@@ -3,8 +3,8 @@
 
 use super::connection;
 use super::error::StoreError;
-use super::inverted::InvertedIndex;
-use super::mirror::{Limits, Mirror};
+use super::indexes::Indexes;
+use super::mirror::Limits;
 use super::reader::Read;
 use super::stats;
 use rusqlite::backup::{Backup, StepResult};
@@ -277,8 +277,8 @@ fn check(copy: &Connection, of: &Path, goes_on: &GoesOn) -> Result<Contents, Bac
         move || !goes_on()
     };
     copy.progress_handler(CHECK_STEPS, Some(is_given_up))?;
-    let (mirror, words) = (Mirror::new(Limits::of_bytes(0)), InvertedIndex::default());
-    let read = Read { conn: copy, mirror: &mirror, words: &words };
+    let indexes = Indexes::new(Limits::of_bytes(0));
+    let read = Read { conn: copy, indexes: &indexes };
     let faults = stats::full_check(&read).map_err(failed)?;
     if !faults.is_empty() {
         return Err(damaged(faults.join("; ")));

@@ -1,10 +1,9 @@
-//! The thread that reads vectors and words into memory when the store opens.
+//! The thread that reads facets, vectors and words into memory when the store opens.
 
 use super::StoreOptions;
 use super::connection;
 use super::error::StoreError;
-use super::inverted::InvertedIndex;
-use super::mirror::Mirror;
+use super::indexes::Indexes;
 use super::reader::PROGRESS_STEPS;
 use super::writer::lock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,28 +17,28 @@ pub(super) struct Filler {
 }
 
 impl Filler {
-    /// Begins to fill `mirror`, then `words`. The writer must have opened the file before.
+    /// Begins to fill the indexes, the one that is read soonest first. The writer must have opened the file before.
     ///
     /// # Errors
     /// The file can't be opened, or the system has no thread.
     pub(super) fn start(
         options: &StoreOptions,
-        mirror: &Arc<Mirror>,
-        words: &Arc<InvertedIndex>,
+        indexes: &Arc<Indexes>,
     ) -> Result<Self, StoreError> {
         let is_given_up = Arc::new(AtomicBool::new(false));
         if options.n_readers == 0 {
-            // The writer, which is no thread, has filled the mirror; words are looked up in the file.
+            // The writer, which is no thread, has filled the mirror; all else is looked up in the file.
             return Ok(Self { thread: Mutex::default(), is_given_up });
         }
         let conn = connection::open_reader(&options.path, options.vfs.as_deref())?;
         let is_stopped = Arc::clone(&is_given_up);
         let asks = move || is_stopped.load(Ordering::Acquire);
         conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
-        let (mirror, words) = (Arc::clone(mirror), Arc::clone(words));
+        let indexes = Arc::clone(indexes);
         let fills = move || {
-            mirror.fill_or_tell(&conn);
-            words.fill_or_tell(&conn);
+            indexes.mirror.fill_or_tell(&conn);
+            indexes.facets.fill_or_tell(&conn);
+            indexes.words.fill_or_tell(&conn);
             drop(conn);
             give_back();
         };
@@ -61,7 +60,7 @@ impl Filler {
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that reads vectors and words into memory had died");
+            tracing::error!("the thread that reads facets, vectors and words into memory had died");
         }
     }
 }

@@ -11,7 +11,8 @@
 
 use super::best::Best;
 use super::error::StoreError;
-use super::terms::{self, Term};
+use super::keys::Keys;
+use super::terms::{Term, Terms};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,7 +43,11 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn of(content: &str) -> Self {
-        let mut all = terms::of(content);
+        Self::read(&mut Terms::new(), content)
+    }
+
+    fn read(terms: &mut Terms, content: &str) -> Self {
+        let mut all = terms.of(content);
         let length = u16::try_from(all.len()).unwrap_or(u16::MAX);
         all.sort_unstable();
         let count = |run: &[Term]| {
@@ -101,23 +106,6 @@ struct Chunk {
     starts: Vec<u32>,
     /// The place in the chunk in the low bits, the frequency above.
     postings: Vec<u16>,
-}
-
-/// Keys that may be proposed.
-#[derive(Debug, Default)]
-pub(super) struct Allowed(BTreeMap<usize, [u64; CHUNK / 64]>);
-
-impl FromIterator<i64> for Allowed {
-    fn from_iter<T: IntoIterator<Item = i64>>(keys: T) -> Self {
-        let mut allowed = Self::default();
-        for (chunk, place) in keys.into_iter().filter_map(place) {
-            let places = allowed.0.entry(chunk).or_insert([0; CHUNK / 64]);
-            if let Some(bits) = places.get_mut(place / 64) {
-                *bits |= 1 << (place % 64);
-            }
-        }
-        allowed
-    }
 }
 
 /// The chunk of a key and its place there; `None` for keys that aren't held.
@@ -180,12 +168,7 @@ impl InvertedIndex {
 
     /// The `n` memories that rank best for `terms`; of those that are allowed, if some are named. All that
     /// have any of the terms, if they are fewer. `None` while it is absent.
-    pub(super) fn best(
-        &self,
-        terms: &[Term],
-        n: usize,
-        allowed: Option<&Allowed>,
-    ) -> Option<Ranked> {
+    pub(super) fn best(&self, terms: &[Term], n: usize, allowed: Option<&Keys>) -> Option<Ranked> {
         let table = match &*self.lock() {
             State::Ready(table) => table.clone(),
             State::Absent | State::Filling(_) => return None,
@@ -219,10 +202,11 @@ impl Table {
              WHERE deleted_at IS NULL AND superseded_by IS NULL ORDER BY key",
         )?;
         let mut rows = statement.query([])?;
-        let mut some: Vec<Change> = Vec::new();
+        let (mut terms, mut some): (_, Vec<Change>) = (Terms::new(), Vec::new());
         while let Some(row) = rows.next()? {
             let key: i64 = row.get(0)?;
-            let words = Some(Words::of(row.get_ref(1)?.as_str().unwrap_or_default()));
+            let content = row.get_ref(1)?.as_str().unwrap_or_default();
+            let words = Some(Words::read(&mut terms, content));
             // A chunk is made at once.
             let goes_on = some.last().is_none_or(|last| {
                 place(last.key).map(|(chunk, _)| chunk) == place(key).map(|(chunk, _)| chunk)
@@ -261,7 +245,7 @@ impl Table {
         }
     }
 
-    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Allowed>) -> Ranked {
+    fn best(&self, terms: &[Term], n: usize, allowed: Option<&Keys>) -> Ranked {
         let lists: Vec<Vec<Range<usize>>> = self
             .chunks
             .iter()
@@ -285,17 +269,15 @@ impl Table {
         let mut best = Best::new(n);
         let mut scores = [0.0; CHUNK];
         for (nth, (chunk, lists)) in self.chunks.iter().zip(&lists).enumerate() {
-            if lists.iter().all(Range::is_empty) {
+            let places = allowed.map_or(&EVERYWHERE[..], |keys| keys.words_from(nth * CHUNK / 64));
+            let is_barred = places.iter().take(CHUNK / 64).all(|places| *places == 0);
+            if is_barred || lists.iter().all(Range::is_empty) {
                 continue;
             }
             scores.fill(0.0);
             for (range, weight) in lists.iter().zip(&weights) {
                 chunk.score(range.clone(), *weight, mean_length, &mut scores);
             }
-            let Some(places) = allowed.map_or(Some(&EVERYWHERE), |allowed| allowed.0.get(&nth))
-            else {
-                continue;
-            };
             let first = i64::try_from(nth * CHUNK).unwrap_or(i64::MAX);
             offer(&scores, places, first, &mut best);
         }
@@ -306,7 +288,8 @@ impl Table {
 
 const EVERYWHERE: [u64; CHUNK / 64] = [u64::MAX; CHUNK / 64];
 
-fn offer(scores: &[f32; CHUNK], places: &[u64; CHUNK / 64], first: i64, best: &mut Best<i64>) {
+/// `places` has a bit for each score, and may have more or fewer.
+fn offer(scores: &[f32; CHUNK], places: &[u64], first: i64, best: &mut Best<i64>) {
     for (at, (scores, bits)) in (first..).step_by(64).zip(scores.chunks(64).zip(places)) {
         if *bits == 0 {
             continue;
@@ -478,6 +461,7 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::terms;
     use super::*;
     use proptest::prelude::*;
 
@@ -558,7 +542,8 @@ mod tests {
             }
             let best = index.best(&terms, n, None).unwrap().found;
             prop_assert_eq!(&best[..], &all[..n.min(all.len())]);
-            let allowed: Allowed = truth.keys().copied().filter(|key| key % 3 == 0).collect();
+            let allowed: Vec<i64> = truth.keys().copied().filter(|key| key % 3 == 0).collect();
+            let allowed = Keys::of(&allowed).unwrap();
             let some = index.best(&terms, n, Some(&allowed)).unwrap().found;
             let of_all: Vec<_> = all.iter().copied().filter(|(key, _)| key % 3 == 0).take(n).collect();
             prop_assert_eq!(some, of_all);

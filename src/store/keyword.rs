@@ -5,9 +5,11 @@
 //! with a space around each of them, and a run in a query becomes a phrase of single characters.
 
 use super::error::StoreError;
-use super::inverted::{self, Allowed, Ranked};
+use super::inverted::{self, Ranked};
+use super::keys::Keys;
 use super::reader::Read;
 use super::select::Select;
+use super::sieve::Sieve;
 use super::terms::{self, Term, is_unspaced};
 use super::writer::Write;
 use crate::model::filter::Filter;
@@ -102,16 +104,16 @@ fn expression(words: &[String]) -> String {
 pub(super) fn ranked(
     read: &Read<'_>,
     words: &Words,
-    filter: &Filter,
+    sieve: &Sieve<'_>,
     limit: usize,
     needed: usize,
 ) -> Result<Ranked, StoreError> {
     if !words.terms.is_empty()
-        && let Some(found) = in_memory(read, &words.terms, filter, limit)?
+        && let Some(found) = in_memory(read, &words.terms, sieve, limit)?
     {
         return Ok(found);
     }
-    let found = in_file(read.conn, words, filter, limit, needed)?;
+    let found = in_file(read.conn, words, sieve.filter, limit, needed)?;
     let full = found.first().map_or(0.0, |(_, best)| *best);
     Ok(Ranked { found, full })
 }
@@ -120,17 +122,18 @@ pub(super) fn ranked(
 fn in_memory(
     read: &Read<'_>,
     terms: &[Term],
-    filter: &Filter,
+    sieve: &Sieve<'_>,
     limit: usize,
 ) -> Result<Option<Ranked>, StoreError> {
-    let allowed = allowed(read.conn, filter)?;
+    let looked_up = if sieve.keys.is_some() { None } else { allowed(read.conn, sieve.filter)? };
+    let allowed = sieve.keys.as_ref().or(looked_up.as_ref());
     let mut n_asked = limit + SPARE;
     loop {
-        let Some(Ranked { found, full }) = read.words.best(terms, n_asked, allowed.as_ref()) else {
+        let Some(Ranked { found, full }) = read.indexes.words.best(terms, n_asked, allowed) else {
             return Ok(None);
         };
         let is_all = found.len() < n_asked;
-        let mut found = passing(read.conn, found, filter)?;
+        let mut found = passing(read.conn, found, sieve.filter)?;
         if found.len() >= limit || is_all {
             found.truncate(limit);
             return Ok(Some(Ranked { found, full }));
@@ -140,7 +143,7 @@ fn in_memory(
 }
 
 /// The keys that pass `filter`, if there is one and they are few.
-fn allowed(conn: &Connection, filter: &Filter) -> Result<Option<Allowed>, StoreError> {
+fn allowed(conn: &Connection, filter: &Filter) -> Result<Option<Keys>, StoreError> {
     if filter.is_empty() {
         return Ok(None);
     }
@@ -152,7 +155,7 @@ fn allowed(conn: &Connection, filter: &Filter) -> Result<Option<Allowed>, StoreE
         .query_map(params_from_iter(params), |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     let is_few = i64::try_from(keys.len()).is_ok_and(|n| n <= ALLOWED_MAX);
-    Ok(is_few.then(|| keys.into_iter().collect()))
+    Ok(if is_few { Keys::of(&keys) } else { None })
 }
 
 /// Those of `proposed` that may be found on this snapshot, in their order.
@@ -371,7 +374,8 @@ mod tests {
         let words = Words::of(query).unwrap();
         let found = store.read(move |read| {
             let filter = Filter::default();
-            let here = in_memory(read, &words.terms, &filter, 1000)?.expect("it is filled").found;
+            let sieve = Sieve::of(read, &filter);
+            let here = in_memory(read, &words.terms, &sieve, 1000)?.expect("it is filled").found;
             Ok([here, matches(read.conn, &words.words, &filter, 1000)?])
         });
         found.await.unwrap().map(|found| found.into_iter().map(|(key, _)| key).collect())
@@ -412,8 +416,17 @@ mod tests {
         for (tag, limit, expected) in [("few", 50, 10), ("many", 50, 50), ("none", 50, 0)] {
             let filter = Filter { tags: [tag.to_owned()].into(), ..Filter::default() };
             let words = Words::of("gear").unwrap();
-            let find = move |read: &Read<'_>| in_memory(read, &words.terms, &filter, limit);
-            assert_eq!(store.read(find).await.unwrap().unwrap().found.len(), expected, "{tag}");
+            for is_known in [true, false] {
+                let (filter, terms) = (filter.clone(), words.terms.clone());
+                let find = move |read: &Read<'_>| {
+                    let sieve = Sieve::of(read, &filter);
+                    assert!(sieve.keys.is_some());
+                    let keys = sieve.keys.filter(|_| is_known);
+                    in_memory(read, &terms, &Sieve { keys, ..Sieve::of(read, &filter) }, limit)
+                };
+                let found = store.read(find).await.unwrap().unwrap().found;
+                assert_eq!(found.len(), expected, "{tag}");
+            }
         }
     }
 

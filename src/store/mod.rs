@@ -12,10 +12,10 @@
 //! `memory`. Hints to the embedder and the replicator may be lost; the tables
 //! `pending_embedding` and `outbox` are the truth and are looked at again at start.
 //!
-//! **What is held in memory.** The vectors, one byte a component (`mirror`), and the words (`inverted`).
-//! Both follow the file: they are filled when the store opens, while the indexes of the file answer, and the
-//! writing thread publishes each commit to them before it answers. They propose; what is found stands on the
-//! reader's snapshot of the file.
+//! **What is held in memory** (`indexes`). The vectors, one byte a component (`mirror`), the words (`inverted`),
+//! and the tags, types and times (`facets`). All follow the file: they are filled when the store opens, while the
+//! indexes of the file answer, and the writing thread publishes each commit to them before it answers. They
+//! propose; what is found stands on the reader's snapshot of the file.
 //!
 //! **What is deliberately absent.** No read writes: no access counters, no last-seen times. No network.
 //! No second process: the daemon's lock guards the file.
@@ -31,6 +31,7 @@ pub mod graph;
 pub mod held;
 pub mod link;
 pub mod memory;
+pub mod neighbours;
 pub mod oldest;
 pub mod outbox;
 pub mod pull;
@@ -51,10 +52,13 @@ mod best;
 mod column;
 mod connection;
 mod device;
+mod facets;
 mod filler;
 mod history;
+mod indexes;
 mod inverted;
 mod kernel;
+mod keys;
 mod keyword;
 mod mirror;
 mod nearest;
@@ -63,6 +67,7 @@ mod ranking;
 mod reader;
 mod row;
 mod select;
+mod sieve;
 mod terms;
 mod writer;
 
@@ -80,8 +85,8 @@ use crate::clock::SharedClock;
 use connection::Flush;
 use error::StoreError;
 use filler::Filler;
-use inverted::InvertedIndex;
-use mirror::{Limits, Mirror};
+use indexes::Indexes;
+use mirror::Limits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,7 +127,7 @@ pub struct Store {
 
 struct Inner {
     path: PathBuf,
-    mirror: Arc<Mirror>,
+    indexes: Arc<Indexes>,
     // Those who read are declared first: they are joined before the writer closes the file.
     filler: Filler,
     readers: reader::Readers,
@@ -152,17 +157,15 @@ impl Store {
         clock: SharedClock,
         flush: Flush,
     ) -> Result<Self, StoreError> {
-        let mirror = Mirror::new(Limits::of_bytes(options.mirror_bytes));
-        let mirror = Arc::new(if options.n_readers > 0 { mirror.assisted() } else { mirror });
-        let words = Arc::<InvertedIndex>::default();
+        let indexes = Indexes::new(Limits::of_bytes(options.mirror_bytes));
+        let indexes = Arc::new(if options.n_readers > 0 { indexes.assisted() } else { indexes });
         if options.n_readers > 0 {
-            words.expect_filling();
+            indexes.expect_filling();
         }
-        let writer =
-            writer::Writer::start(options, flush, clock, Arc::clone(&mirror), Arc::clone(&words))?;
-        let readers = reader::Readers::start(options, &mirror, &words)?;
-        let filler = Filler::start(options, &mirror, &words)?;
-        let inner = Inner { path: options.path.clone(), mirror, filler, readers, writer };
+        let writer = writer::Writer::start(options, flush, clock, Arc::clone(&indexes))?;
+        let readers = reader::Readers::start(options, &indexes)?;
+        let filler = Filler::start(options, &indexes)?;
+        let inner = Inner { path: options.path.clone(), indexes, filler, readers, writer };
         Ok(Self { inner: Arc::new(inner), is_aside: false })
     }
 
@@ -206,15 +209,15 @@ impl Store {
 
     /// What ranks the vectors of a search at this moment.
     pub fn served(&self) -> Served {
-        self.inner.mirror.served()
+        self.inner.indexes.mirror.served()
     }
 
     /// What multiplies the vectors that are in memory.
     pub fn kernel(&self) -> &'static str {
-        self.inner.mirror.kernel()
+        self.inner.indexes.mirror.kernel()
     }
 
-    /// Waits until vectors and words are in memory, or are known to stay in the file alone: they are read when
+    /// Waits until facets, vectors and words are in memory, or are known to stay in the file alone: they are read when
     /// the store opens.
     pub fn wait_until_filled(&self) {
         self.inner.filler.wait();

@@ -1,52 +1,48 @@
 //! The memories nearest to a query.
 //!
 //! The mirror in memory proposes and the table `embedding` ranks, until nothing that wasn't looked at can be
-//! nearer; while the mirror isn't there, the `vec0` table of the space ranks by scan. A filter that few
-//! memories pass chooses them by its index, and all of their vectors are read. Where many pass, what the mirror
-//! proposes is looked at one by one, and where the nearest ones hardly pass, the mirror is told which ones do. On
-//! unit vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
+//! nearer; while the mirror isn't there, the `vec0` table of the space ranks by scan. With a filter the mirror
+//! proposes of those that pass, by the facets in memory or else by the file's indexes; few of them are looked at
+//! one by one. On unit vectors L2 orders as cosine does: `cosine = 1 - d²/2`.
 
 use super::error::StoreError;
-use super::mirror::Keys;
+use super::keys::Keys;
 use super::ranking::{Ranking, cosine};
 use super::reader::Read;
 use super::select::Select;
+use super::sieve::{Probe, Sieve};
 use super::vector::active_space;
 use crate::model::filter::Filter;
 use crate::model::space::UnitVector;
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, Row, params_from_iter};
+use rusqlite::{Connection, Row, params_from_iter};
 use std::collections::BTreeSet;
 
 /// sqlite-vec's own limit of `k`.
 const K_MAX: usize = 4096;
-/// How much longer it takes to look at a memory that the mirror proposes than at one that an index chooses.
-const PROBE_COST: f64 = 2.5;
-
 /// The nearest `k` memories to `query`, with their cosines, best first. A memory with several windows
 /// counts by its best one.
 pub(super) fn nearest(
     read: &Read<'_>,
     query: &UnitVector,
     k: usize,
-    filter: &Filter,
+    sieve: &Sieve<'_>,
 ) -> Result<Vec<(i64, f64)>, StoreError> {
     let Some((space, _)) = active_space(read.conn)? else { return Ok(Vec::new()) };
     let sought = Sought { space, query, k };
-    if filter.is_empty() {
-        return match by_mirror(read, &sought, proposed(k), &mut Passing::All)? {
+    if sieve.filter.is_empty() {
+        return match by_mirror(read, &sought, &mut Passing::All)? {
             Some(found) => Ok(found),
             None => of_all_by_scan(read.conn, space, query, k),
         };
     }
-    let few = read.mirror.len(space).map_or(usize::MAX, |n| few(n, k));
-    if passes_at_most(read.conn, filter, few)? {
-        return among(read, &sought, &passing(read.conn, filter)?);
+    if let Some(keys) = &sieve.keys {
+        let probe = Probe::new(read.conn, sieve.filter)?;
+        if let Some(found) = by_mirror(read, &sought, &mut Passing::Likely(keys, probe))? {
+            return Ok(found);
+        }
     }
-    if let Some(found) = by_mirror(read, &sought, few, &mut Passing::probed(read.conn, filter)?)? {
-        return Ok(found);
-    }
-    among(read, &sought, &passing(read.conn, filter)?)
+    among(read, &sought, &passing(read.conn, sieve.filter)?)
 }
 
 /// Ranks the memories of `keys` alone: by the mirror first, if they are more than it would propose.
@@ -55,10 +51,9 @@ fn among(
     sought: &Sought<'_>,
     keys: &[i64],
 ) -> Result<Vec<(i64, f64)>, StoreError> {
-    let n = proposed(sought.k);
-    if keys.len() > n
+    if keys.len() > proposed(sought.k)
         && let Some(set) = Keys::of(keys)
-        && let Some(found) = by_mirror(read, sought, n, &mut Passing::Among(&set))?
+        && let Some(found) = by_mirror(read, sought, &mut Passing::Among(&set))?
     {
         return Ok(found);
     }
@@ -77,79 +72,31 @@ enum Passing<'a> {
     All,
     /// These.
     Among(&'a Keys),
-    /// Those for which the statement has a row; its parameters are bound but for the memory's key.
-    Probed {
-        statement: CachedStatement<'a>,
-        n_params: usize,
-    },
+    /// These, by what is held in memory; the file has the last word.
+    Likely(&'a Keys, Probe<'a>),
 }
 
 impl<'a> Passing<'a> {
-    fn probed(conn: &'a Connection, filter: &Filter) -> Result<Self, StoreError> {
-        let select = Select::findable_one(filter);
-        let sql = format!("SELECT 1 FROM memory m WHERE {}", select.conditions);
-        let mut statement = conn.prepare_cached(&sql)?;
-        for (n, value) in select.params.iter().enumerate() {
-            statement.raw_bind_parameter(n + 1, value)?;
+    fn keys(&self) -> Option<&'a Keys> {
+        match self {
+            Self::All => None,
+            Self::Among(keys) | Self::Likely(keys, _) => Some(keys),
         }
-        Ok(Self::Probed { statement, n_params: select.params.len() })
     }
 
     fn passes(&mut self, memory: i64) -> Result<bool, StoreError> {
-        Ok(match self {
-            Self::All => true,
-            Self::Among(keys) => keys.contains(memory),
-            Self::Probed { statement, n_params } => {
-                statement.raw_bind_parameter(*n_params + 1, memory)?;
-                statement.raw_query().next()?.is_some()
-            }
-        })
+        match self {
+            Self::All => Ok(true),
+            Self::Among(keys) => Ok(keys.contains(memory)),
+            Self::Likely(_, probe) => probe.passes(memory),
+        }
     }
 }
 
 /// How many vectors the mirror proposes for `k` memories at first. More than k: the codes mistake the order of
 /// near ones, and a memory has windows.
-fn proposed(k: usize) -> usize {
+pub(super) fn proposed(k: usize) -> usize {
     k + k / 2 + 32
-}
-
-/// How many memories that pass are few. To look at each of them takes as long, then, as to look at what the
-/// mirror of `n` vectors proposes until `k` have passed: the fewer pass, the more it has to propose.
-fn few(n: usize, k: usize) -> usize {
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an estimate"
-    )]
-    let few = (proposed(k) as f64 * n as f64 * PROBE_COST).sqrt() as usize;
-    few
-}
-
-/// Whether an index alone tells that no more than `n` memories pass.
-fn passes_at_most(conn: &Connection, filter: &Filter, n: usize) -> Result<bool, StoreError> {
-    if n == usize::MAX {
-        return Ok(true);
-    }
-    let counts = |from: &str, params: Vec<Value>| -> Result<usize, StoreError> {
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {from} LIMIT ?)");
-        let params = params.into_iter().chain([bound(n.saturating_add(1))]);
-        let mut statement = conn.prepare_cached(&sql)?;
-        Ok(statement.query_row(params_from_iter(params), |row| row.get(0))?)
-    };
-    let mut tagged = 0;
-    for tag in &filter.tags {
-        let count = counts("tag WHERE name = ?", vec![Value::from(tag.clone())])?;
-        if filter.tags_all && count <= n {
-            return Ok(true);
-        }
-        tagged += count;
-    }
-    if !filter.tags.is_empty() && tagged <= n {
-        return Ok(true);
-    }
-    let select = Select::live(&Filter { tags: BTreeSet::new(), ..filter.clone() });
-    Ok(counts(&format!("memory m WHERE {}", select.conditions), select.params)? <= n)
 }
 
 /// The memories that pass.
@@ -180,21 +127,19 @@ fn of_each(
 }
 
 /// Looks up what the mirror proposes until nothing else can be nearer. `None` if the mirror doesn't hold the
-/// space, or if its first `n` proposals don't suffice and who passes has to be asked one by one.
+/// space.
 fn by_mirror(
     read: &Read<'_>,
     sought: &Sought<'_>,
-    mut n: usize,
     passing: &mut Passing<'_>,
 ) -> Result<Option<Vec<(i64, f64)>>, StoreError> {
     let mut statement = read
         .conn
         .prepare_cached("SELECT memory, vec FROM embedding WHERE id = ?1 AND space = ?2")?;
+    let mut n = proposed(sought.k);
     loop {
-        let keys = if let Passing::Among(keys) = passing { Some(*keys) } else { None };
-        let Some(proposals) = read.mirror.nearest(sought.space, sought.query, n, keys) else {
-            return Ok(None);
-        };
+        let proposals = read.indexes.mirror.nearest(sought.space, sought.query, n, passing.keys());
+        let Some(proposals) = proposals else { return Ok(None) };
         let mut ranking = Ranking::new(sought.k);
         let mut is_settled = false;
         for (bound, id) in &proposals.by_bound {
@@ -212,9 +157,6 @@ fn by_mirror(
         let is_good = is_settled || (!proposals.is_exact && ranking.is_full());
         if is_good || proposals.is_all {
             return Ok(Some(ranking.into_best()));
-        }
-        if matches!(passing, Passing::Probed { .. }) {
-            return Ok(None);
         }
         n *= 4;
     }
@@ -284,6 +226,7 @@ fn ranked(conn: &Connection, sql: &str, params: Vec<Value>) -> Result<Vec<(i64, 
 
 #[cfg(test)]
 mod tests {
+    use super::super::indexes::Indexes;
     use super::super::mirror::{Change, Limits, Mirror};
     use super::super::tests::options;
     use super::super::vector::{self, Embedded};
@@ -335,7 +278,7 @@ mod tests {
     type Contents = std::collections::BTreeMap<i64, (i64, Vec<i8>, Vec<u64>)>;
 
     async fn contents(store: &Store) -> Contents {
-        store.read(|read| Ok(read.mirror.contents())).await.unwrap()
+        store.read(|read| Ok(read.indexes.mirror.contents())).await.unwrap()
     }
 
     /// What the mirror should hold.
@@ -353,7 +296,7 @@ mod tests {
         let found = store.read(move |read| {
             let (space, _) = active_space(read.conn)?.unwrap();
             let mirrored =
-                by_mirror(read, &Sought { space, query: &query, k: 10 }, 5, &mut Passing::All)?
+                by_mirror(read, &Sought { space, query: &query, k: 10 }, &mut Passing::All)?
                     .expect("it is filled");
             Ok([mirrored, of_all_by_scan(read.conn, space, &query, 10)?])
         });
@@ -429,16 +372,16 @@ mod tests {
         let query = any_vector(&mut ChaCha8Rng::seed_from_u64(3));
         let found = store.read(move |read| {
             let (space, _) = active_space(read.conn)?.unwrap();
-            let stale = Mirror::new(Limits::of_bytes(1 << 20));
-            stale.fill(read.conn)?;
-            stale.publish(vec![
+            let stale = Indexes::new(Limits::of_bytes(1 << 20));
+            stale.mirror.fill(read.conn)?;
+            stale.mirror.publish(vec![
                 Change::Space { key: space, dims: DIMS },
                 Change::Put { id: 1, memory: 1, vector: query.clone() },
                 Change::Put { id: 77, memory: 5, vector: query.clone() },
             ]);
-            let read = Read { conn: read.conn, mirror: &stale, words: read.words };
+            let read = Read { conn: read.conn, indexes: &stale };
             Ok((
-                by_mirror(&read, &Sought { space, query: &query, k: 10 }, 5, &mut Passing::All)?,
+                by_mirror(&read, &Sought { space, query: &query, k: 10 }, &mut Passing::All)?,
                 of_all_by_scan(read.conn, space, &query, 10)?,
             ))
         });

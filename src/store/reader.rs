@@ -4,8 +4,7 @@
 use super::StoreOptions;
 use super::connection;
 use super::error::StoreError;
-use super::inverted::InvertedIndex;
-use super::mirror::Mirror;
+use super::indexes::Indexes;
 use super::writer::lock;
 use crate::priority;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -24,8 +23,7 @@ pub(super) const PROGRESS_STEPS: i32 = 10_000;
 /// What a reading job works with: a snapshot that no write moves.
 pub struct Read<'a> {
     pub(super) conn: &'a Connection,
-    pub(super) mirror: &'a Mirror,
-    pub(super) words: &'a InvertedIndex,
+    pub(super) indexes: &'a Indexes,
 }
 
 type Job = Box<dyn FnOnce(&Read<'_>) + Send>;
@@ -40,8 +38,7 @@ pub(super) enum Readers {
 
 pub(super) struct Inline {
     conn: Connection,
-    mirror: Arc<Mirror>,
-    words: Arc<InvertedIndex>,
+    indexes: Arc<Indexes>,
 }
 
 pub(super) struct Threads {
@@ -54,13 +51,11 @@ pub(super) struct Threads {
 impl Readers {
     pub(super) fn start(
         options: &StoreOptions,
-        mirror: &Arc<Mirror>,
-        words: &Arc<InvertedIndex>,
+        indexes: &Arc<Indexes>,
     ) -> Result<Self, StoreError> {
         let open = || connection::open_reader(&options.path, options.vfs.as_deref());
         if options.n_readers == 0 {
-            let (mirror, words) = (Arc::clone(mirror), Arc::clone(words));
-            let inline = Inline { conn: open()?, mirror, words };
+            let inline = Inline { conn: open()?, indexes: Arc::clone(indexes) };
             return Ok(Self::Inline(Mutex::new(Some(inline))));
         }
         let (inbox, jobs) = bounded::<Job>(INBOX);
@@ -76,12 +71,12 @@ impl Readers {
             let is_given_up = Arc::clone(&is_closing);
             let asks = move || is_given_up.load(Ordering::Acquire);
             conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
-            let (mirror, words) = (Arc::clone(mirror), Arc::clone(words));
+            let indexes = Arc::clone(indexes);
             let reads = move || {
                 if is_aside {
                     priority::step_back(priority::BACKGROUND);
                 }
-                run(&Read { conn: &conn, mirror: &mirror, words: &words }, &jobs, &is_closing);
+                run(&Read { conn: &conn, indexes: &indexes }, &jobs, &is_closing);
             };
             let thread = std::thread::Builder::new().name(name).spawn(reads);
             threads.push(thread.map_err(|error| StoreError::Io(error.to_string()))?);
@@ -113,8 +108,8 @@ impl Readers {
             }
             Self::Inline(inline) => {
                 let inline = lock(inline);
-                let Inline { conn, mirror, words } = inline.as_ref().ok_or(StoreError::Closed)?;
-                run(&Read { conn, mirror, words });
+                let Inline { conn, indexes } = inline.as_ref().ok_or(StoreError::Closed)?;
+                run(&Read { conn, indexes });
                 return Ok(answer);
             }
         };

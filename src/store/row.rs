@@ -1,6 +1,7 @@
 //! One memory's row: read with its registers, written back with every table that follows from them.
 
 use super::error::StoreError;
+use super::facets::{self, Facet};
 use super::writer::Write;
 use super::{history, keyword, outbox, vector};
 use crate::model::id::MemoryId;
@@ -80,6 +81,10 @@ pub(super) fn save(
         history::record(write, before, state, cause, client)?;
     }
     write_tags(write, key, before, state)?;
+    let (before_it, after) = (before.and_then(|row| facet(&row.state)), facet(state));
+    if before_it != after {
+        write.facet(facets::Change { key, before: before_it, after });
+    }
     let was_findable = before.is_some_and(|row| row.state.is_findable());
     let is_findable = state.is_findable();
     let is_new_text = before.is_none_or(|row| row.state.text.value != state.text.value);
@@ -113,6 +118,15 @@ pub(super) fn save(
     };
     outbox::raise(write, &change)?;
     Ok(generation)
+}
+
+/// What filters ask of a memory that is alive.
+fn facet(state: &State) -> Option<Facet> {
+    state.is_alive().then(|| Facet {
+        tags: state.live_tags().into_iter().map(str::to_owned).collect(),
+        kind: state.kind.value.clone(),
+        created_at: state.birth.value.at.0,
+    })
 }
 
 fn write_projection(

@@ -14,6 +14,7 @@ use super::memory;
 use super::nearest;
 use super::reader::Read;
 use super::select::Select;
+use super::sieve::Sieve;
 use super::vector;
 use crate::model::filter::Filter;
 use crate::model::memory::Memory;
@@ -95,12 +96,13 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
         .filter(|(space, _)| active.as_ref() == Some(space))
         .map(|(_, vector)| vector);
     let depth = (search.limit * 2).max(CANDIDATES_MIN);
+    let sieve = Sieve::of(read, &search.filter);
     let words = Words::of(&search.query);
     let mut candidates: BTreeMap<i64, Candidate> = BTreeMap::new();
     if search.mode != Mode::Keyword
         && let Some(vector) = vector
     {
-        for (key, cosine) in nearest::nearest(read, vector, depth, &search.filter)? {
+        for (key, cosine) in nearest::nearest(read, vector, depth, &sieve)? {
             candidates.entry(key).or_default().cosine = Some(cosine);
         }
     }
@@ -109,7 +111,7 @@ pub fn run(read: &Read<'_>, search: &Search) -> Result<Vec<Hit>, StoreError> {
     {
         // Where vectors rank too, rare words alone may propose few.
         let needed = if search.mode == Mode::Keyword { search.limit } else { 0 };
-        let ranked = keyword::ranked(read, words, &search.filter, depth, needed)?;
+        let ranked = keyword::ranked(read, words, &sieve, depth, needed)?;
         let best = ranked.found.first().map_or(0.0, |(_, bm25)| *bm25);
         // Where words alone rank, the best is the measure.
         let full = if search.mode == Mode::Keyword { best } else { ranked.full.max(best) };

@@ -5,6 +5,7 @@
 //! each pair of neighbours.
 
 use rust_stemmers::{Algorithm, Stemmer};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher as _};
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
@@ -19,6 +20,9 @@ const STOP_WORDS: &[&str] = &[
 
 /// Bytes of the longest word that has a stem; what is longer is a number or a key.
 const STEMMED_MAX_BYTES: usize = 40;
+
+/// Words that are remembered: more than most people use, in a few megabytes.
+const KNOWN_MAX: usize = 1 << 15;
 
 /// A term, by its hash: two in a hundred thousand meet with a probability of one in a thousand million.
 pub(super) type Term = u64;
@@ -37,44 +41,51 @@ pub(super) fn is_unspaced(c: char) -> bool {
 
 /// The terms of `text`, in order, as often as they stand there.
 pub(super) fn of(text: &str) -> Vec<Term> {
-    let mut terms = Vec::with_capacity(text.len() / 6);
-    let mut word = Word::new();
-    let mut before: Option<char> = None;
-    for c in text.chars() {
-        if c.is_ascii_alphanumeric() {
-            word.text.push(c);
-        } else if is_unspaced(c) {
-            word.end(&mut terms);
-            terms.push(term_of_chars(&[c]));
-            terms.extend(before.map(|before| term_of_chars(&[before, c])));
-            before = Some(c);
-            continue;
-        } else if c.is_ascii() || !(c.is_alphanumeric() || is_combining_mark(c)) {
-            word.end(&mut terms);
-        } else {
-            decompose_canonical(c, |part| {
-                if !is_combining_mark(part) {
-                    word.text.push(part);
-                }
-            });
-        }
-        before = None;
-    }
-    word.end(&mut terms);
-    terms
+    Terms::new().of(text)
 }
 
-/// The word that is being read.
-struct Word {
+/// Reads one text after the other, and remembers the terms of the words that it has met: a stem takes longer to
+/// find than all else, and texts share most of their words.
+pub(super) struct Terms {
+    /// The word that is being read.
     text: String,
     lower: String,
     stemmer: Stemmer,
+    known: HashMap<String, Term>,
 }
 
-impl Word {
-    fn new() -> Self {
+impl Terms {
+    pub(super) fn new() -> Self {
         let stemmer = Stemmer::create(Algorithm::English);
-        Self { text: String::new(), lower: String::new(), stemmer }
+        Self { text: String::new(), lower: String::new(), stemmer, known: HashMap::new() }
+    }
+
+    /// The terms of `text`, in order, as often as they stand there.
+    pub(super) fn of(&mut self, text: &str) -> Vec<Term> {
+        let mut terms = Vec::with_capacity(text.len() / 6);
+        let mut before: Option<char> = None;
+        for c in text.chars() {
+            if c.is_ascii_alphanumeric() {
+                self.text.push(c);
+            } else if is_unspaced(c) {
+                self.end(&mut terms);
+                terms.push(term_of_chars(&[c]));
+                terms.extend(before.map(|before| term_of_chars(&[before, c])));
+                before = Some(c);
+                continue;
+            } else if c.is_ascii() || !(c.is_alphanumeric() || is_combining_mark(c)) {
+                self.end(&mut terms);
+            } else {
+                decompose_canonical(c, |part| {
+                    if !is_combining_mark(part) {
+                        self.text.push(part);
+                    }
+                });
+            }
+            before = None;
+        }
+        self.end(&mut terms);
+        terms
     }
 
     /// Notes the word, if there is one, and the parts of its name.
@@ -106,11 +117,18 @@ impl Word {
         }
         let has_stem = self.lower.len() <= STEMMED_MAX_BYTES
             && self.lower.bytes().all(|byte| byte.is_ascii_lowercase());
-        terms.push(if has_stem {
-            hash(self.stemmer.stem(&self.lower).as_bytes())
-        } else {
-            hash(self.lower.as_bytes())
-        });
+        terms.push(if has_stem { self.stemmed() } else { hash(self.lower.as_bytes()) });
+    }
+
+    fn stemmed(&mut self) -> Term {
+        if let Some(term) = self.known.get(&self.lower) {
+            return *term;
+        }
+        let term = hash(self.stemmer.stem(&self.lower).as_bytes());
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(self.lower.clone(), term);
+        }
+        term
     }
 }
 
@@ -179,6 +197,15 @@ mod tests {
         assert!(of("データ").iter().all(|term| of("データベース").contains(term)));
         assert!(of("한국어").contains(&of("국")[0]), "a syllable stays whole");
         assert_eq!(of("x数y").len(), 3, "words end where such a script begins");
+    }
+
+    #[test]
+    fn what_was_read_before_changes_nothing() {
+        let mut terms = Terms::new();
+        for text in ["Running daemons", "the DAEMON runs", "runningDaemons 我喜 run", ""] {
+            assert_eq!(terms.of(text), of(text));
+            assert_eq!(terms.of(text), of(text), "known by now");
+        }
     }
 
     #[test]

@@ -4,9 +4,11 @@ use super::StoreOptions;
 use super::connection::{self, Flush};
 use super::device::Device;
 use super::error::StoreError;
-use super::inverted::{self, InvertedIndex};
+use super::facets;
+use super::indexes::{Changes, Indexes};
+use super::inverted;
 use super::link::Link;
-use super::mirror::{Change, Mirror};
+use super::mirror;
 use crate::clock::{Micros, SharedClock};
 use crate::model::stamp::{DeviceId, Stamp};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
@@ -34,8 +36,7 @@ pub struct Write<'a> {
     pub(super) conn: &'a Connection,
     device: &'a mut Device,
     link: &'a mut Option<Link>,
-    mirrored: &'a mut Vec<Change>,
-    indexed: &'a mut Vec<inverted::Change>,
+    changes: &'a mut Changes,
     now: Micros,
     pub(super) keep_versions: u32,
 }
@@ -62,13 +63,18 @@ impl Write<'_> {
     }
 
     /// Notes a change of the mirror, which becomes visible with the commit.
-    pub(super) fn mirror(&mut self, change: Change) {
-        self.mirrored.push(change);
+    pub(super) fn mirror(&mut self, change: mirror::Change) {
+        self.changes.mirror.push(change);
     }
 
     /// Notes a change of the words in memory, which becomes visible with the commit.
     pub(super) fn index(&mut self, change: inverted::Change) {
-        self.indexed.push(change);
+        self.changes.words.push(change);
+    }
+
+    /// Notes a change of the facets in memory, which becomes visible with the commit.
+    pub(super) fn facet(&mut self, change: facets::Change) {
+        self.changes.facets.push(change);
     }
 
     /// The account this store is linked to.
@@ -123,8 +129,7 @@ impl Writer {
         options: &StoreOptions,
         flush: Flush,
         clock: SharedClock,
-        mirror: Arc<Mirror>,
-        words: Arc<InvertedIndex>,
+        indexes: Arc<Indexes>,
     ) -> Result<Self, StoreError> {
         let conn = connection::open_writer(&options.path, options.vfs.as_deref())?;
         if flush == Flush::Checkpoints {
@@ -137,10 +142,8 @@ impl Writer {
             conn,
             device,
             link,
-            mirror,
-            mirrored: Vec::new(),
-            words,
-            indexed: Vec::new(),
+            indexes,
+            changes: Changes::default(),
             clock,
             keep_versions,
             checkpointed: 0,
@@ -148,7 +151,7 @@ impl Writer {
         };
         owner.prepare();
         if options.n_readers == 0 {
-            owner.mirror.fill_or_tell(&owner.conn);
+            owner.indexes.mirror.fill_or_tell(&owner.conn);
             return Ok(Self::Inline(Mutex::new(Some(Box::new(owner)))));
         }
         let (inbox, jobs) = bounded(INBOX);
@@ -226,12 +229,9 @@ pub(super) struct Owner {
     conn: Connection,
     device: Device,
     link: Option<Link>,
-    mirror: Arc<Mirror>,
-    /// Changes of the transaction that is open.
-    mirrored: Vec<Change>,
-    words: Arc<InvertedIndex>,
-    /// Changes of the transaction that is open.
-    indexed: Vec<inverted::Change>,
+    indexes: Arc<Indexes>,
+    /// What the transaction that is open changes in them.
+    changes: Changes,
     clock: SharedClock,
     keep_versions: u32,
     /// Pages of the log at the last checkpoint.
@@ -297,8 +297,7 @@ impl Owner {
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) {
         match self.attempt(&mut group) {
             Ok(outcomes) => {
-                self.mirror.publish(std::mem::take(&mut self.mirrored));
-                self.words.publish(std::mem::take(&mut self.indexed));
+                self.indexes.publish(std::mem::take(&mut self.changes));
                 for (job, outcome) in group.into_iter().zip(outcomes) {
                     job.answer(outcome);
                 }
@@ -325,8 +324,7 @@ impl Owner {
         let result = self.attempt_in_transaction(group);
         if result.is_err() {
             self.link = link_before;
-            self.mirrored.clear();
-            self.indexed.clear();
+            self.changes = Changes::default();
             if !self.conn.is_autocommit() {
                 self.conn.execute_batch("ROLLBACK")?;
             }
@@ -360,13 +358,12 @@ impl Owner {
     ) -> Result<Result<(), StoreError>, StoreError> {
         self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
         let link_before = self.link.clone();
-        let (n_mirrored, n_indexed) = (self.mirrored.len(), self.indexed.len());
+        let mark = self.changes.mark();
         let mut write = Write {
             conn: &self.conn,
             device: &mut self.device,
             link: &mut self.link,
-            mirrored: &mut self.mirrored,
-            indexed: &mut self.indexed,
+            changes: &mut self.changes,
             now: self.clock.now(),
             keep_versions: self.keep_versions,
         };
@@ -374,8 +371,7 @@ impl Owner {
             .unwrap_or_else(|_| Err(StoreError::Panicked("a write")));
         if outcome.is_err() {
             self.link = link_before;
-            self.mirrored.truncate(n_mirrored);
-            self.indexed.truncate(n_indexed);
+            self.changes.back_to(mark);
         }
         match outcome {
             Err(error) if self.conn.is_autocommit() => Err(error),

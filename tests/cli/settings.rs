@@ -126,3 +126,26 @@ fn completions_and_the_manual_need_no_home() {
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains(".TH memtide 1"));
 }
+
+#[test]
+fn options_of_another_benchmark_are_refused_and_what_is_missing_is_told_before_anything_is_measured()
+ {
+    let home = Home::new();
+    let refused = |arguments: &[&str]| {
+        let said = home.run(arguments);
+        assert_eq!(said.out, "", "{arguments:?}");
+        (said.code, said.err)
+    };
+    for (option, value) in [("--against", "usearch,bandwidth"), ("--plot", "search.svg")] {
+        let (code, said) = refused(&["bench", "store", option, value]);
+        assert_eq!(code, Some(2));
+        assert_eq!(said, format!("error: {option} is for `memtide bench search`\n"));
+    }
+    let (code, said) = refused(&["bench", "search", "--against", "everybody"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("[possible values: sqlite-vec, usearch, bandwidth, "), "{said}");
+    // `false` is a program that runs and can do nothing.
+    let (code, said) = refused(&["bench", "search", "--against", "usearch", "--python", "false"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("get it with `false -m pip install usearch numpy`"), "{said}");
+}

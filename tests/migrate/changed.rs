@@ -121,3 +121,41 @@ fn a_memory_that_moves_to_another_row_is_not_deleted() {
     until("the deletion of one that moved", || n_here() == 28);
     assert_eq!(tag("moved"), 2);
 }
+
+#[test]
+fn a_row_that_can_not_be_taken_over_is_a_problem_until_it_is_mended_or_gone() {
+    let home = Home::new();
+    let mut source = Written::new(&source_path(&home));
+    source.fill((0..5).map(|n| format!("note number {n}")));
+    let daemon = home.daemon();
+    follow(&home, &source);
+    let told = || {
+        let status = home.ask("GET", "/v1/status", b"").json;
+        let problems = status["problems"].as_array().unwrap().clone();
+        let of_rows = problems.into_iter().find(|problem| problem["code"] == "migration_rows");
+        assert_eq!(status["migration"]["left_out"].is_null(), of_rows.is_none());
+        of_rows.map_or(String::new(), |one| one["message"].as_str().unwrap().to_owned())
+    };
+    let write = |sql: &str| source.conn().execute_batch(sql).unwrap();
+    assert_eq!(told(), "");
+    write(
+        "INSERT INTO memories(id, content_hash, content) VALUES (70, 'no hash', 'a'), (71, '', 'b')",
+    );
+    until("two rows that are no memories", || told().starts_with("2 rows of the source"));
+    assert!(told().contains("the first is row 70, "), "{}", told());
+    let said = home.run(&["migrate", "status"]);
+    assert!(said.out.contains("\nLEFT OUT     2 rows of the source"), "{said:?}");
+    let said = home.run(&["migrate", "finish"]);
+    assert!(said.code == Some(1) && said.err.contains("2 rows of the source"), "{said:?}");
+    // A daemon that starts anew knows of them again.
+    daemon.stop();
+    let _daemon = home.daemon();
+    until("what was known before", || told().starts_with("2 rows of the source"));
+    write("DELETE FROM memories WHERE id = 70");
+    let hash = memtide::model::id::MemoryId::of("b");
+    write(&format!(
+        "UPDATE memories SET content_hash = '{hash}', created_at = 1.5e9 WHERE id = 71"
+    ));
+    until("one row mended, the other gone", || n_alive(&home) == 6);
+    until("nothing left to tell", || told().is_empty());
+}

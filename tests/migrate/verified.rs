@@ -22,22 +22,22 @@ use std::time::Duration;
 const LOOKS: usize = 1200;
 const BETWEEN: Duration = Duration::from_millis(50);
 
-fn source_path(home: &Home) -> PathBuf {
+pub fn source_path(home: &Home) -> PathBuf {
     home.root().join("sqlite_vec.db")
 }
 
-fn done(said: Said) -> Said {
+pub fn done(said: Said) -> Said {
     assert_eq!(said.code, Some(0), "{said:?}");
     said
 }
 
-fn import(home: &Home) {
+pub fn import(home: &Home) {
     let path = source_path(home);
     done(home.run(&["migrate", "import", path.to_str().unwrap(), "--json"]));
 }
 
 /// Waits until every memory has its vector.
-fn embedded(home: &Home) {
+pub fn embedded(home: &Home) {
     let (_never, nothing) = mpsc::channel::<()>();
     for _ in 0..LOOKS {
         let status = home.ask("GET", "/v1/status", b"").json;

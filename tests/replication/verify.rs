@@ -3,6 +3,8 @@
 use super::{INLINE, World};
 use bytes::Bytes;
 use memtide::clock::Clock as _;
+use memtide::emulator::faults::{Effect, Reply, Rule};
+use memtide::emulator::options::Options;
 use memtide::emulator::product::Product;
 use memtide::model::id::MemoryId;
 use memtide::model::space::UnitVector;
@@ -95,6 +97,7 @@ async fn stores_that_agree_differ_in_nothing() {
     let compared = report.compared;
     assert_eq!((compared.memories, compared.entries, compared.rows), (13, 13, Some(13)));
     assert_eq!((compared.vectors, compared.bodies), (Some(12), Some(1)));
+    assert_eq!(compared.sampled, Some(12), "so few are all compared by value");
     assert_eq!((report.on_the_way, report.repaired()), (0, 0));
 }
 
@@ -181,6 +184,49 @@ async fn vectors_that_are_gone_come_back_and_those_of_the_dead_go() {
     world.put_vector("something else").await;
     only(&world.verify(true).await, Kind::VectorUnknown, &[]);
     assert_eq!(world.vectors().len(), 13);
+}
+
+#[tokio::test]
+async fn a_vector_of_another_text_is_found_and_sent_again() {
+    let (world, ids) = world().await;
+    world.put_vector(&ids[0].to_string()).await;
+    repaired(&world, Kind::VectorDiffers, &[ids[0]]).await;
+}
+
+#[tokio::test]
+async fn vectors_of_workers_ai_are_made_anew_for_a_sample() {
+    let world = World::unlinked(Options::default());
+    let core = world.account.core();
+    core.create_database("memories").unwrap();
+    core.create_index("vectors", 768).unwrap();
+    core.create_bucket("bodies").unwrap();
+    world.link().await.unwrap();
+    let ids = world.remember_many(50).await;
+    world.rest().await;
+    let asked = core.n_requests(Product::Ai);
+    let report = world.verify(false).await;
+    only(&report, Kind::Differing, &[]);
+    assert_eq!((report.compared.vectors, report.compared.sampled), (Some(50), Some(17)));
+    assert_eq!(core.n_requests(Product::Ai), asked + 1);
+
+    // Those that are looked at are the same ones each time.
+    for id in &ids {
+        let values = UnitVector::normalise(vec![1.0; 768]).unwrap();
+        let row = VectorRow { id: id.to_string(), values, metadata: None };
+        world.index().upsert(&[row]).await.unwrap();
+    }
+    world.clock.advance(Duration::from_mins(2));
+    assert_eq!(world.verify(true).await.of(Kind::VectorDiffers), 17);
+    world.rest().await;
+    assert_eq!(world.verify(false).await.of(Kind::VectorDiffers), 0);
+
+    // While Workers AI wants to be left alone there is no sample, and all else is compared.
+    let reply = Reply::error(429, 3036, "you have used up your daily free allocation");
+    core.inject(Rule::new(Effect::reply(reply)).on(Product::Ai).times(1));
+    world.remember("a new text", &[]).await;
+    world.settle().await;
+    let report = world.verify(false).await;
+    assert_eq!((report.compared.vectors, report.compared.sampled), (Some(50), None));
 }
 
 #[tokio::test]

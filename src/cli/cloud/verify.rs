@@ -47,6 +47,10 @@ pub(in crate::cli) fn print(answer: &VerifyAnswer) -> Result<(), Failure> {
         .collect();
     let memories = output::counted(compared.memories, "memory", "memories");
     output::line(&format!("{memories} compared with {}", counts.join(", ")))?;
+    if let Some(n @ 1..) = compared.sampled {
+        let vectors = output::counted(n, "vector", "vectors");
+        output::line(&format!("{vectors} compared by value"))?;
+    }
     for finding in &answer.findings {
         output::line(&told(finding))?;
     }
@@ -85,6 +89,7 @@ fn told(finding: &FindingJson) -> String {
         "vector_missing" => "without a vector in the index",
         "vector_of_dead" => "deleted or replaced, with a vector in the index",
         "vector_unknown" => "unknown, with a vector in the index",
+        "vector_differs" => "with another vector in the index than its text has",
         "body_missing" => "without its text in the bucket",
         "body_differs" => "with another text in the bucket",
         other => other,

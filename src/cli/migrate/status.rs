@@ -33,6 +33,10 @@ fn text(answer: &MigrateAnswer) -> String {
         lines.push(format!("NOT GOING ON {}", trouble.message));
         lines.push(format!("  -> {}", trouble.next_step));
     }
+    if let Some(rows) = &answer.migration.left_out {
+        lines.push(format!("LEFT OUT     {}", rows.message));
+        lines.push(format!("  -> {}", rows.next_step));
+    }
     lines.join("\n")
 }
 

@@ -20,13 +20,14 @@ use std::process::ExitCode;
 /// Both comparisons.
 #[derive(Debug, Serialize)]
 struct Both {
-    /// Whether both agree.
-    agrees: bool,
-    /// The source against what is here.
+    /// The source against what is here; `agrees` is said of both.
     #[serde(flatten)]
     source: Verified,
-    /// What is here against the cloud; null while none is linked.
+    /// What is here against the cloud; null while none is linked, and where it could not be compared.
     cloud: Option<VerifyAnswer>,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_error: Option<String>,
 }
 
 pub(super) fn run(session: &Session, args: &args::Verify) -> Result<ExitCode, Failure> {
@@ -41,17 +42,27 @@ pub(super) fn run(session: &Session, args: &args::Verify) -> Result<ExitCode, Fa
     let begun: MigrateAnswer = session.block_on(client.post("/v1/migrate/verify", &ask))?;
     let answer = wait::for_job(session, &client, begun)?;
     let report = wait::job(&answer)?.report.clone().unwrap_or_default();
-    let source: Verified = serde_json::from_value(report)
+    let mut source: Verified = serde_json::from_value(report)
         .map_err(|error| Failure::new(format!("the report is not understood: {error}")))?;
-    let cloud = against_cloud(session, &client)?;
+    // What the source has to say is worth knowing whether or not the cloud answers.
+    let (cloud, failure) = match against_cloud(session, &client) {
+        Ok(cloud) => (cloud, None),
+        Err(failure) => (None, Some(failure)),
+    };
     let is_fine =
         cloud.as_ref().is_none_or(|cloud| cloud.differences == 0 && cloud.on_the_way == 0);
-    let agrees = source.agrees && is_fine;
-    let both = Both { agrees, source, cloud };
+    source.agrees &= is_fine && failure.is_none();
+    let agrees = source.agrees;
+    let cloud_error = failure.as_ref().map(|failure| failure.message.clone());
+    let both = Both { source, cloud, cloud_error };
     if args.json {
         output::json(&both)?;
     } else {
         print(&both)?;
+    }
+    if let Some(failure) = failure {
+        let message = format!("the cloud could not be compared: {}", failure.message);
+        return Err(Failure { message, ..failure });
     }
     Ok(if agrees { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,8 +3,8 @@
 //!
 //! Digests come first, as they cost few rows: the database sums them up by the first digits of the ids,
 //! and only the groups that differ are looked at one by one. What digests can't tell, whether the Python
-//! service's rows still show the states, costs reading the rows and is left to those who ask for it. The
-//! index is listed, a thousand ids a page, and so is the bucket.
+//! service's rows still show the states, costs reading the rows and is left to those who ask for it; so is
+//! a sample of the vectors by value. The index is listed, a thousand ids a page, and so is the bucket.
 //!
 //! What is owed, what has just been pulled or pushed and what the feed has yet to bring is on its way and
 //! no difference. Time passes while the stores are compared, so every difference is looked at again in
@@ -20,9 +20,11 @@ mod local;
 mod repair;
 pub mod report;
 mod rows;
+mod sample;
 mod vectors;
 
 use super::breaker::Admission;
+use super::confirm;
 use super::session::{OTHER_DATABASE, Session};
 use crate::clock::Micros;
 use crate::remote::budget::Lane;
@@ -45,7 +47,7 @@ const YOUNG: Duration = Duration::from_mins(10);
 pub(super) enum Scope {
     /// Digests, the index and the bucket: what is cheap enough to be done unasked.
     Cheap,
-    /// Also the Python service's rows.
+    /// Also the Python service's rows, and some of the vectors by value.
     All,
 }
 
@@ -89,6 +91,10 @@ pub(super) async fn verify(
 ) -> Result<Report, VerifyError> {
     let mut check = Check::begin(session).await?;
     check.demand_open(Product::Vectorize)?;
+    if scope == Scope::All {
+        // What the index shows by now is not on its way any more.
+        confirm::ask_now(session).await?;
+    }
     let local = Local::load(session).await?;
     let mut found = Candidates::default();
     let mut compared = Compared { memories: local.len(), ..Compared::default() };
@@ -96,7 +102,12 @@ pub(super) async fn verify(
     if scope == Scope::All {
         compared.rows = Some(rows::compare(&mut check, &local, &mut found).await?);
     }
-    compared.vectors = vectors::compare(&mut check, &local, &mut found).await?;
+    if let Some(listed) = vectors::compare(&mut check, &local, &mut found).await? {
+        compared.vectors = Some(listed.n);
+        if scope == Scope::All {
+            compared.sampled = sample::compare(&mut check, &local, &listed.ids, &mut found).await?;
+        }
+    }
     compared.bodies = bodies::compare(&mut check, &local, &mut found).await?;
     let on_the_way = local.n_owed() + found.n_skipped();
     let candidates = repair::recheck(session, found.into_list()).await?;

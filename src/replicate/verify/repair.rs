@@ -46,7 +46,9 @@ fn stands(read: &Read<'_>, candidate: &Candidate) -> Result<bool, StoreError> {
     let now = digest::one(read, &id)?;
     let Some(now) = now else { return Ok(candidate.digest.is_none()) };
     let is_owed = match candidate.kind {
-        Kind::VectorMissing | Kind::VectorOfDead | Kind::VectorUnknown => now.owes_vector,
+        Kind::VectorMissing | Kind::VectorOfDead | Kind::VectorUnknown | Kind::VectorDiffers => {
+            now.owes_vector
+        }
         _ => now.owes_row,
     };
     Ok(candidate.digest == Some(now.digest) && !is_owed)
@@ -123,7 +125,7 @@ impl Remedy {
             Kind::MissingInCloud | Kind::Differing | Kind::RowMissing | Kind::RowTextDiffers => {
                 &[Product::D1]
             }
-            Kind::VectorMissing | Kind::VectorOfDead => &[Product::Vectorize],
+            Kind::VectorMissing | Kind::VectorOfDead | Kind::VectorDiffers => &[Product::Vectorize],
             Kind::BodyMissing | Kind::BodyDiffers => &[Product::R2, Product::D1],
             Kind::RowDiffers
             | Kind::MissingHere

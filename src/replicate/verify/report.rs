@@ -32,6 +32,8 @@ pub enum Kind {
     VectorOfDead,
     /// The index has a vector of a memory that nobody knows.
     VectorUnknown,
+    /// The index has another vector than the memory's text has.
+    VectorDiffers,
     /// The bucket doesn't have the body of a memory.
     BodyMissing,
     /// The bucket has a body of another length.
@@ -40,7 +42,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of a report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::MissingInCloud,
         Self::MissingHere,
         Self::Differing,
@@ -52,6 +54,7 @@ impl Kind {
         Self::VectorMissing,
         Self::VectorOfDead,
         Self::VectorUnknown,
+        Self::VectorDiffers,
         Self::BodyMissing,
         Self::BodyDiffers,
     ];
@@ -70,6 +73,7 @@ impl Kind {
             Self::VectorMissing => "vector_missing",
             Self::VectorOfDead => "vector_of_dead",
             Self::VectorUnknown => "vector_unknown",
+            Self::VectorDiffers => "vector_differs",
             Self::BodyMissing => "body_missing",
             Self::BodyDiffers => "body_differs",
         }
@@ -142,6 +146,8 @@ pub struct Compared {
     pub rows: Option<u64>,
     /// Vectors in the index.
     pub vectors: Option<u64>,
+    /// Of them such that were compared by value.
+    pub sampled: Option<u64>,
     /// Bodies in the bucket.
     pub bodies: Option<u64>,
 }

@@ -16,22 +16,30 @@ const PAGES_MAX: usize = 300;
 /// Vectors that seem to be missing and are asked for by name: the list may be older than they are.
 const ASKED_MAX: usize = 100;
 
-/// Compares; gives how many vectors there are, or `None` if there are too many to compare.
+/// What the index lists.
+pub(super) struct Listed {
+    /// Vectors, other programs' included.
+    pub(super) n: u64,
+    /// Those under the name of a memory.
+    pub(super) ids: BTreeSet<MemoryId>,
+}
+
+/// Compares; gives what the index lists, or `None` if that is too much to compare.
 pub(super) async fn compare(
     check: &mut Check<'_>,
     local: &Local,
     found: &mut Candidates,
-) -> Result<Option<u64>, VerifyError> {
+) -> Result<Option<Listed>, VerifyError> {
     let remote = check.session.remote.in_lane(Lane::Backfill);
     let index = Vectorize::new(remote, &check.session.link.vector_index);
     let Some(ids) = list(check, &index).await? else { return Ok(None) };
-    let n_vectors = u64::try_from(ids.len()).ok();
+    let n = u64::try_from(ids.len()).unwrap_or(u64::MAX);
     // Other names are other programs' vectors.
     let listed: BTreeSet<MemoryId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
     drop(ids);
     missing(check, &index, local, &listed, found).await?;
     let mut unknown = Vec::new();
-    for id in listed {
+    for &id in &listed {
         match local.find(&id) {
             Some(here) if here.is_findable || here.owes_vector => {}
             Some(here) if check.is_young(here.updated_at) => found.skip(),
@@ -41,7 +49,7 @@ pub(super) async fn compare(
         }
     }
     nobodys(check, unknown, found).await?;
-    Ok(n_vectors)
+    Ok(Some(Listed { n, ids: listed }))
 }
 
 async fn list(

@@ -62,6 +62,7 @@ fn dots_avx2(codes: &[i8], query: &Query, out: &mut [i32]) {
     }
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn products(codes: &[i8; STEP], query: &[i16; STEP]) -> __m256i {
     // SAFETY: the arrays have the length of what is loaded from them, 16 and 32 bytes; neither load needs an
@@ -73,6 +74,7 @@ fn products(codes: &[i8; STEP], query: &[i16; STEP]) -> __m256i {
 }
 
 /// The sum of the eight numbers.
+#[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn total(sums: __m256i) -> i32 {
     let four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums));

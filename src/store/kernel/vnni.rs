@@ -84,6 +84,7 @@ fn dots_avx512(codes: &[i8], query: &Query, out: &mut [i32]) {
 }
 
 /// The products of `N` rows.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn group_avx512<const N: usize>(rows: [&[i8]; N], query: &Query) -> [i32; N] {
     let sign = _mm512_set1_epi8(SIGN);
@@ -115,16 +116,19 @@ fn group_avx512<const N: usize>(rows: [&[i8]; N], query: &Query) -> [i32; N] {
 }
 
 /// Rows that lie behind each other, one by one.
+#[inline]
 fn split<const N: usize>(rows: &[i8], dims: usize) -> [&[i8]; N] {
     std::array::from_fn(|n| rows.get(n * dims..(n + 1) * dims).unwrap_or_default())
 }
 
 /// The whole steps of a query of `dims` components, and the step that is filled up with zeros.
+#[inline]
 fn halves<const S: usize>(half: &[i8], dims: usize) -> (&[[i8; S]], Option<&[i8; S]>) {
     let (whole, last) = half.split_at_checked(dims - dims % S).unwrap_or((half, &[]));
     (whole.as_chunks().0, last.first_chunk())
 }
 
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_512(bytes: &[i8; STEP]) -> __m512i {
     // SAFETY: the array has the 64 bytes that are loaded; the load needs no alignment.
@@ -132,6 +136,7 @@ fn load_512(bytes: &[i8; STEP]) -> __m512i {
 }
 
 /// Fewer than 64 codes, and zeros.
+#[inline]
 #[target_feature(enable = "avx512bw")]
 fn load_rest(rest: &[i8]) -> __m512i {
     let is_there: __mmask64 = !(u64::MAX << rest.len().min(STEP - 1));
@@ -156,6 +161,7 @@ fn dots_avx(codes: &[i8], query: &Query, out: &mut [i32]) {
 }
 
 /// The products of `N` rows.
+#[inline]
 #[target_feature(enable = "avx2,avxvnni")]
 fn group_avx<const N: usize>(rows: [&[i8]; N], query: &Query) -> [i32; N] {
     let sign = _mm256_set1_epi8(SIGN);
@@ -188,6 +194,7 @@ fn group_avx<const N: usize>(rows: [&[i8]; N], query: &Query) -> [i32; N] {
     })
 }
 
+#[inline]
 #[target_feature(enable = "avx2")]
 fn load_256(bytes: &[i8; HALF]) -> __m256i {
     // SAFETY: the array has the 32 bytes that are loaded; the load needs no alignment.
@@ -211,6 +218,7 @@ fn differences_avx512(bits: &[u64], query: &[u64], out: &mut [u32]) {
 }
 
 /// At most eight words, and zeros.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load_words(words: &[u64]) -> __m512i {
     let is_there = !(0xff_u8.checked_shl(u32::try_from(words.len()).unwrap_or(8)).unwrap_or(0));

@@ -7,6 +7,8 @@ const CODE_MAX: f32 = 127.0;
 /// What the rounding of single steps may add to a distance between a vector and its code.
 const ROUNDING: f32 = 1.0e-5;
 
+/// One and a half times 2^23: the numbers about it are whole, and the next one has the next bits.
+const SHIFT: f32 = 12_582_912.0;
 /// Components that are taken at once: the compiler makes one instruction of what is the same for all of them.
 const LANES: usize = 16;
 
@@ -46,8 +48,13 @@ impl Code {
     /// use few of the codes otherwise.
     pub(super) fn of(values: &[f32]) -> Self {
         let scale = largest(values) / CODE_MAX;
-        let inverse = if scale > 0.0 { scale.recip() } else { 0.0 };
-        let codes: Vec<i8> = values.iter().map(|value| nearest(value * inverse)).collect();
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "at most 127 by the choice of the scale"
+        )]
+        let code = |value: &f32| nearest(value * inverse) as i8;
+        let codes: Vec<i8> = values.iter().map(code).collect();
         let left = distance(values, &codes, scale);
         Self { scale, error: likely(left, values.len()) + ROUNDING, codes, signs: signs(values) }
     }
@@ -58,8 +65,9 @@ impl Sought {
     pub(super) fn of(values: &[f32]) -> Self {
         let max = i16::try_from(Query::component_max(values.len())).unwrap_or(i16::MAX);
         let scale = largest(values) / f32::from(max);
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, reason = "at most `max`")]
-        let component = |value: &f32| if scale > 0.0 { (value / scale).round() as i16 } else { 0 };
+        let component = |value: &f32| nearest(value * inverse) as i16;
         let components: Vec<i16> = values.iter().map(component).collect();
         let error = distance(values, &components, scale);
         // A vector of codes is hardly longer than 1; 2 is beyond what any can be.
@@ -76,12 +84,14 @@ fn likely(left: f32, dims: usize) -> f32 {
     left.min(DEVIATIONS * deviation + left * left)
 }
 
-/// The whole number next to `value`, which is at most 127. Added to this one, all that is left of a number below
-/// the point is rounded away, and what is above it stands in the lowest bits.
-#[expect(clippy::cast_possible_truncation, reason = "the lowest bits are meant")]
-fn nearest(value: f32) -> i8 {
-    const SHIFT: f32 = 12_582_912.0;
-    (value + SHIFT).to_bits() as i8
+/// The whole number that is nearest, of numbers far below [`SHIFT`]: added to that, what is below the point is rounded
+/// away. Processors without an instruction for it call a function to round exactly, which takes longer than all else.
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "both are about the same, so their difference is small"
+)]
+fn nearest(value: f32) -> i32 {
+    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
 
 fn largest(values: &[f32]) -> f32 {
@@ -167,10 +177,10 @@ mod tests {
 
     #[test]
     fn codes_are_the_whole_numbers_next_to_the_components() {
-        for nth in -12700_i16..=12700 {
-            let value = f32::from(nth) / 100.0;
-            let code = f32::from(nearest(value));
-            assert!((code - value).abs() <= 0.5, "{value}: {code}");
+        for nth in -3_276_700_i32..=3_276_700 {
+            let value = f64::from(nth) / 100.0;
+            let code = f64::from(nearest(value as f32));
+            assert!((code - value).abs() <= 0.502, "{value}: {code}");
         }
         let mut values = vec![0.01; 37];
         (values[3], values[36]) = (-1.0, 0.5);

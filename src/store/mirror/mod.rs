@@ -17,14 +17,13 @@
 mod assistant;
 mod chunk;
 mod code;
-mod keys;
 mod table;
 
-pub(super) use keys::Keys;
 pub(super) use table::Limits;
 
 use super::error::StoreError;
 use super::kernel::Kernel;
+use super::keys::Keys;
 use crate::model::space::UnitVector;
 use assistant::Assistant;
 use code::{Code, Sought};
@@ -204,11 +203,6 @@ impl Mirror {
         let table = self.held(space).filter(|table| table.dims == query.as_slice().len())?;
         let sought = Arc::new(Sought::of(query.as_slice()));
         Some(table.nearest(&sought, n, passing, self.assistant.as_ref()))
-    }
-
-    /// About how many vectors of `space` it holds; `None` if it doesn't hold that space.
-    pub(super) fn len(&self, space: i64) -> Option<usize> {
-        Some(self.held(space)?.len())
     }
 
     /// What ranks at this moment.

@@ -11,9 +11,9 @@ use super::Proposals;
 use super::assistant::{Assistant, Pieces};
 use super::chunk::{CHUNK, Chunk, Coded, NOBODY};
 use super::code::{Code, Sought};
-use super::keys::Keys;
 use crate::store::best::Best;
 use crate::store::kernel::Kernel;
+use crate::store::keys::Keys;
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -134,13 +134,13 @@ fn without_room_for_codes_signs_are_kept_then_nothing() {
     assert_eq!(ids(&passing), [2, 3, 1024, 1025]);
 
     mirror.publish(vec![put(1_000_000, &axis(2))]);
-    assert_eq!((mirror.served(), mirror.len(1).is_some()), (Served::File, false));
+    assert_eq!((mirror.served(), mirror.held(1).is_some()), (Served::File, false));
     assert_eq!(mirror.nearest(1, &axis(2), 1, None), None);
     mirror.publish(vec![put(1, &axis(2)), Change::Remove { id: 0 }]);
-    assert!(mirror.len(1).is_none());
+    assert!(mirror.held(1).is_none());
     // Another space begins anew.
     mirror.publish(vec![Change::Space { key: 2, dims: DIMS }, put(9, &axis(2))]);
-    assert_eq!((mirror.served(), mirror.len(2).is_some()), (Served::Memory, true));
+    assert_eq!((mirror.served(), mirror.held(2).is_some()), (Served::Memory, true));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn what_is_published_while_it_is_filled_stands_above_what_is_read() {
         put(6, &vector(0.0)),
         Change::Remove { id: 6 },
     ]);
-    assert_eq!((mirror.served(), mirror.len(1).is_some()), (Served::File, false));
+    assert_eq!((mirror.served(), mirror.held(1).is_some()), (Served::File, false));
     mirror.fill(&conn).unwrap();
     assert_eq!(mirror.served(), Served::Memory);
     let found = mirror.nearest(1, &vector(0.0), 10, None).unwrap();
@@ -179,7 +179,7 @@ fn what_is_published_while_it_is_filled_stands_above_what_is_read() {
     let mirror = Mirror::new(Limits::of_bytes(1 << 20));
     mirror.publish(vec![put(0, &vector(1.0)), Change::Space { key: 2, dims: 4 }]);
     mirror.fill(&conn).unwrap();
-    assert!(mirror.len(1).is_none() && mirror.len(2).is_some());
+    assert!(mirror.held(1).is_none() && mirror.held(2).is_some());
 }
 
 #[test]
@@ -187,5 +187,5 @@ fn a_filling_that_fails_leaves_the_file_to_rank() {
     let mirror = Mirror::new(Limits::of_bytes(1 << 20));
     mirror.publish(vec![put(0, &UnitVector::normalise(vec![1.0; DIMS]).unwrap())]);
     assert!(mirror.fill(&Connection::open_in_memory().unwrap()).is_err());
-    assert_eq!((mirror.served(), mirror.len(1).is_some()), (Served::File, false));
+    assert_eq!((mirror.served(), mirror.held(1).is_some()), (Served::File, false));
 }

@@ -1,14 +1,15 @@
 //! Searches by meaning find what comparing every vector finds.
 
 use super::super::connection;
+use super::super::indexes::Indexes;
 use super::super::kernel::Kernel;
-use super::super::mirror::{Limits, Mirror};
+use super::super::mirror::Limits;
 use super::super::nearest::nearest;
 use super::super::reader::Read;
+use super::super::sieve::Sieve;
 use crate::clock::Micros;
 use crate::model::filter::Filter;
 use crate::model::space::UnitVector;
-use crate::store::inverted::InvertedIndex;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rusqlite::Connection;
@@ -102,9 +103,8 @@ fn cases() -> Vec<Case> {
 }
 
 /// The share of what should be found that is found; ties count.
-fn recall(given: &mut Given, mirror: &Mirror, cases: &[Case], n_queries: usize) -> f64 {
-    let words = InvertedIndex::default();
-    let read = Read { conn: &given.conn, mirror, words: &words };
+fn recall(given: &mut Given, indexes: &Indexes, cases: &[Case], n_queries: usize) -> f64 {
+    let read = Read { conn: &given.conn, indexes };
     let (mut n_missed, mut n_all) = (0_u32, 0_u32);
     for n in 0..n_queries {
         // The clusters of even keys have odd numbers: "elsewhere" is far from half of the queries.
@@ -122,7 +122,7 @@ fn recall(given: &mut Given, mirror: &Mirror, cases: &[Case], n_queries: usize) 
                 (1..).zip(&cosines).filter(|(key, _)| passes(*key)).map(|(_, one)| *one).collect();
             truth.sort_by(|a, b| b.total_cmp(a));
             truth.truncate(K);
-            let found = nearest(&read, &query, K, filter).unwrap();
+            let found = nearest(&read, &query, K, &Sieve::of(&read, filter)).unwrap();
             assert_eq!(found.len(), truth.len());
             assert!(found.iter().all(|(key, _)| passes(*key)));
             let distinct: BTreeSet<i64> = found.iter().map(|(key, _)| *key).collect();
@@ -137,18 +137,19 @@ fn recall(given: &mut Given, mirror: &Mirror, cases: &[Case], n_queries: usize) 
     1.0 - f64::from(n_missed) / f64::from(n_all)
 }
 
-fn filled(given: &Given, limits: Limits) -> Mirror {
-    let mirror = Mirror::new(limits);
-    mirror.fill(&given.conn).unwrap();
-    assert!(mirror.len(1).is_some());
-    mirror
+fn filled(given: &Given, limits: Limits) -> Indexes {
+    let indexes = Indexes::new(limits);
+    indexes.expect_filling();
+    indexes.mirror.fill(&given.conn).unwrap();
+    indexes.facets.fill(&given.conn).unwrap();
+    indexes
 }
 
 fn assert_found(n: usize, dims: usize, n_queries: usize, kernels: &[Kernel]) {
     let mut given = given(n, dims);
     for kernel in kernels {
-        let mirror = filled(&given, Limits { kernel: *kernel, ..Limits::of_bytes(1 << 30) });
-        let recall = recall(&mut given, &mirror, &cases(), n_queries);
+        let indexes = filled(&given, Limits { kernel: *kernel, ..Limits::of_bytes(1 << 30) });
+        let recall = recall(&mut given, &indexes, &cases(), n_queries);
         assert!(recall >= 0.999, "{recall} of {n} with {dims} dimensions, {kernel:?}");
     }
 }
@@ -177,8 +178,8 @@ fn of_10000_with_768_dimensions_all_are_found() {
 fn signs_that_choose_first_miss_little() {
     let mut given = given(10_000, 384);
     let limits = Limits { signs_above: 1000, ..Limits::of_bytes(1 << 30) };
-    let mirror = filled(&given, limits);
-    let recall = recall(&mut given, &mirror, &cases()[..2], 8);
+    let indexes = filled(&given, limits);
+    let recall = recall(&mut given, &indexes, &cases()[..2], 8);
     assert!(recall >= 0.97, "{recall}");
 }
 
@@ -186,16 +187,25 @@ fn signs_that_choose_first_miss_little() {
 fn signs_alone_find_most() {
     let mut given = given(2000, 384);
     // Room for two chunks of signs, not of codes.
-    let mirror = filled(&given, Limits::of_bytes(200 << 10));
-    assert_eq!(mirror.served(), super::super::Served::MemoryBits);
-    let recall = recall(&mut given, &mirror, &cases()[..2], 16);
+    let indexes = filled(&given, Limits::of_bytes(200 << 10));
+    assert_eq!(indexes.mirror.served(), super::super::Served::MemoryBits);
+    let recall = recall(&mut given, &indexes, &cases()[..2], 16);
     assert!(recall >= 0.95, "{recall}");
 }
 
 #[test]
 fn without_a_mirror_the_file_tells_who_passes() {
     let mut given = given(1000, 384);
-    let mirror = Mirror::new(Limits::of_bytes(0));
-    let recall = recall(&mut given, &mirror, &cases()[1..], 4);
+    let indexes = Indexes::new(Limits::of_bytes(0));
+    let recall = recall(&mut given, &indexes, &cases()[1..], 4);
+    assert!(recall >= 0.999, "{recall}");
+}
+
+#[test]
+fn without_facets_the_file_tells_who_passes() {
+    let mut given = given(1000, 384);
+    let indexes = Indexes::new(Limits::of_bytes(1 << 30));
+    indexes.mirror.fill(&given.conn).unwrap();
+    let recall = recall(&mut given, &indexes, &cases()[1..], 4);
     assert!(recall >= 0.999, "{recall}");
 }
