@@ -4,6 +4,7 @@
 use super::error::StoreError;
 use super::nearest;
 use super::reader::Read;
+use super::sieve::Sieve;
 use super::vector::active_space;
 use crate::model::filter::Filter;
 use crate::model::space::UnitVector;
@@ -18,7 +19,7 @@ pub fn neighbours(
     k: usize,
     filter: &Filter,
 ) -> Result<Vec<(i64, f64)>, StoreError> {
-    nearest::nearest(read, query, k, filter)
+    nearest::nearest(read, query, k, &Sieve::of(read, filter))
 }
 
 /// How many vectors are proposed from memory for `k` memories; none are looked up in the file. 0 if the vectors
@@ -28,6 +29,6 @@ pub fn neighbours(
 /// The database refused.
 pub fn n_proposed(read: &Read<'_>, query: &UnitVector, k: usize) -> Result<usize, StoreError> {
     let Some((space, _)) = active_space(read.conn)? else { return Ok(0) };
-    let proposals = read.mirror.nearest(space, query, nearest::proposed(k), None);
+    let proposals = read.indexes.mirror.nearest(space, query, nearest::proposed(k), None);
     Ok(proposals.map_or(0, |proposals| proposals.by_bound.len()))
 }
