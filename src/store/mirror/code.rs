@@ -177,10 +177,12 @@ mod tests {
 
     #[test]
     fn codes_are_the_whole_numbers_next_to_the_components() {
-        for nth in -3_276_700_i32..=3_276_700 {
-            let value = f64::from(nth) / 100.0;
-            let code = f64::from(nearest(value as f32));
-            assert!((code - value).abs() <= 0.502, "{value}: {code}");
+        for whole in i16::MIN..=i16::MAX {
+            for part in [-0.4, 0.0, 0.25, 0.5] {
+                let value = f32::from(whole) + part;
+                let left = f64::from(nearest(value)) - f64::from(value);
+                assert!(left.abs() <= 0.5, "{value}: {left}");
+            }
         }
         let mut values = vec![0.01; 37];
         (values[3], values[36]) = (-1.0, 0.5);
