@@ -56,7 +56,8 @@
 //!
 //! # Threads
 //!
-//! `store-writer`, `store-reader-N` and `store-aside` own SQLite connections, `embed` owns the model,
+//! `store-writer`, `store-reader-N` and `store-aside` own SQLite connections, `store-scan` helps a
+//! reader to look at vectors where they are many, `embed` owns the model,
 //! `embed-backlog` a second, slower session of it while there is a backlog; they take jobs from bounded inboxes
 //! and answer through oneshots. tokio runs the API and the timers, on a thread `replicator` that one, and on its
 //! threads for blocking work the reading of a source that is moved in from; a thread of `notify` tells when that

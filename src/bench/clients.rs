@@ -3,6 +3,7 @@
 use super::fill;
 use super::front::FrontEnd;
 use super::process;
+use super::readiness;
 use super::report::{Report, megabytes, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::stopwatch::Stopwatch;
@@ -18,6 +19,11 @@ const CROWD: usize = 8;
 /// Stores of each.
 const STORES: usize = 500;
 
+/// Queries of one front-end, asked again and again.
+const QUERIES: usize = 50;
+/// What the answer to one that was asked before may take.
+const SEARCH_MS: f64 = 1.5;
+
 /// Runs it.
 ///
 /// # Errors
@@ -27,6 +33,8 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     let size = bench.sizes.first().copied().unwrap_or(0);
     let rig = bench.rig(size).await?;
     let daemon = rig.start(WithModel::Yes).await?;
+    (bench.say)(&format!("one front-end searches {size} memories"));
+    searches(&mut report, bench, &rig, &daemon, size).await?;
     for is_paused in [false, true] {
         daemon.set_paused(is_paused).await?;
         let state = if is_paused { "embedding paused" } else { "embedding" };
@@ -53,6 +61,50 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     report.note(format!("each front-end is a process that stores {STORES} texts, one after the other; every acknowledged id was looked up afterwards"));
     report.note(fill::NOTE);
     Ok(report)
+}
+
+/// One front-end that searches, while nothing else happens.
+async fn searches(
+    report: &mut Report,
+    bench: &Bench<'_>,
+    rig: &Rig,
+    daemon: &Daemon,
+    size: usize,
+) -> anyhow::Result<()> {
+    readiness::quiet(daemon).await;
+    let mut front = FrontEnd::spawn(rig, WithModel::Yes)?;
+    front.initialize()?;
+    let (seed, n) = (bench.seed, bench.samples);
+    let search = move || search_many(front, seed, n);
+    let (new, known) = tokio::task::spawn_blocking(search).await??;
+    report.timing("memory_search, a new query", Some(size), &new, None);
+    let what = "memory_search, a query that was asked before";
+    let spread = report.timing(what, Some(size), &known, None);
+    let what = format!("{what}, p50 at {size}");
+    report.at_most(&what, spread.p50_ms, SEARCH_MS, "ms");
+    Ok(())
+}
+
+/// The times of queries that are asked for the first time, and of the same ones `n` times again.
+fn search_many(
+    mut front: FrontEnd,
+    seed: u64,
+    n: usize,
+) -> anyhow::Result<(Vec<Duration>, Vec<Duration>)> {
+    let mut author = Author::new(seed.wrapping_add(1));
+    let queries: Vec<String> = (0..QUERIES).map(|_| author.question()).collect();
+    let mut ask = |query: &String| {
+        let watch = Stopwatch::start();
+        let answer = front.call("memory_search", json!({"query": query}))?;
+        let took = watch.elapsed();
+        let n_found = answer.get("memories").and_then(Value::as_array).map_or(0, Vec::len);
+        anyhow::ensure!(n_found > 0, "nothing was found for {query:?}: {answer}");
+        anyhow::Ok(took)
+    };
+    let new: Vec<Duration> = queries.iter().map(&mut ask).collect::<anyhow::Result<_>>()?;
+    let known = queries.iter().cycle().take(n).map(&mut ask).collect::<anyhow::Result<_>>()?;
+    front.end()?;
+    Ok((new, known))
 }
 
 struct Crowd {

@@ -7,7 +7,7 @@ use crate::clock::SystemClock;
 use crate::embed::manifest::Model;
 use crate::model::draft::{self, Draft, TEXT_DEFAULT_BYTES};
 use crate::model::refusal::Refusal;
-use crate::model::space::UnitVector;
+use crate::model::space::{Space, UnitVector};
 use crate::store::error::StoreError;
 use crate::store::vector::{self, Embedded};
 use crate::store::{Store, StoreOptions, memory};
@@ -15,6 +15,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 
+/// Versions of a memory that are kept, as by default.
+const KEEP_VERSIONS: u32 = 100;
 /// Memories of one transaction.
 const GROUP: usize = 500;
 /// Length of the part of a vector that is its own, against a topic's length of 1. Two vectors of a
@@ -53,6 +55,46 @@ fn direction(rng: &mut ChaCha8Rng, dims: usize) -> Vec<f32> {
     UnitVector::normalise(values).map(|unit| unit.as_slice().to_vec()).unwrap_or_default()
 }
 
+/// A store as the daemon has it, opened by the benchmark itself.
+pub(super) fn options(path: &Path, seed: u64) -> StoreOptions {
+    StoreOptions {
+        path: path.to_owned(),
+        machine: String::new(),
+        seed,
+        n_readers: 1,
+        vfs: None,
+        keep_versions: KEEP_VERSIONS,
+        mirror_bytes: 1 << 30,
+    }
+}
+
+/// Gives all texts that wait a vector, as the embedder would.
+///
+/// # Errors
+/// The store refused.
+pub(super) async fn embed(
+    store: &Store,
+    space: &Space,
+    mut vector: impl FnMut() -> Option<UnitVector>,
+) -> Result<(), StoreError> {
+    loop {
+        let waiting = store.read(|read| vector::pending(read, GROUP, usize::MAX)).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let embedded: Vec<Embedded> = waiting
+            .into_iter()
+            .map(|one| Embedded {
+                key: one.key,
+                body: one.body,
+                outcome: Ok(vector().into_iter().collect()),
+            })
+            .collect();
+        let space = space.clone();
+        store.write(move |write| vector::settle(write, &space, &embedded)).await?;
+    }
+}
+
 /// Writes `n` memories into a new database at `path`.
 ///
 /// # Errors
@@ -64,16 +106,7 @@ pub async fn fill(
     model: &Model,
     seed: u64,
 ) -> anyhow::Result<()> {
-    let options = StoreOptions {
-        path: path.to_owned(),
-        machine: String::new(),
-        seed,
-        n_readers: 1,
-        vfs: None,
-        keep_versions: u32::MAX,
-        mirror_bytes: 1 << 30,
-    };
-    let store = Store::open(&options, SystemClock::shared())?;
+    let store = Store::open(&options(path, seed), SystemClock::shared())?;
     let (space, dims) = (model.space(), model.dims());
     let activated = space.clone();
     store.write(move |write| vector::activate(write, &activated, dims)).await?;
@@ -88,18 +121,8 @@ pub async fn fill(
         }
         n_written += drafts.len();
         store.write(move |write| store_all(write, &drafts)).await?;
-        let waiting = store.read(|read| vector::pending(read, GROUP, usize::MAX)).await?;
-        let embedded: Vec<Embedded> = waiting
-            .into_iter()
-            .zip(topics)
-            .map(|(one, topic)| Embedded {
-                key: one.key,
-                body: one.body,
-                outcome: Ok(vectors.near(topic).into_iter().collect()),
-            })
-            .collect();
-        let space = space.clone();
-        store.write(move |write| vector::settle(write, &space, &embedded)).await?;
+        let mut topics = topics.into_iter();
+        embed(&store, &space, || vectors.near(topics.next()?)).await?;
     }
     store.close();
     Ok(())
@@ -109,9 +132,14 @@ fn store_all(write: &mut crate::store::Write<'_>, drafts: &[Draft]) -> Result<()
     drafts.iter().try_for_each(|draft| memory::store(write, draft).map(drop))
 }
 
-fn draft(text: String, tags: &[String]) -> Result<Draft, Refusal> {
-    let author = draft::Author { client: "bench".to_owned() };
-    Draft::check(text, tags, None, None, author, TEXT_DEFAULT_BYTES)
+/// Who writes.
+pub(super) fn by() -> draft::Author {
+    draft::Author { client: "bench".to_owned() }
+}
+
+/// A memory of this text.
+pub(super) fn draft(text: String, tags: &[String]) -> Result<Draft, Refusal> {
+    Draft::check(text, tags, None, None, by(), TEXT_DEFAULT_BYTES)
 }
 
 #[cfg(test)]
@@ -141,16 +169,7 @@ mod tests {
         let model = crate::embed::manifest::MODELS.first().unwrap();
         let mut author = Author::new(5);
         fill(&path, GROUP + 20, &mut author, model, 5).await.unwrap();
-        let options = StoreOptions {
-            path,
-            machine: String::new(),
-            seed: 0,
-            n_readers: 1,
-            vfs: None,
-            keep_versions: u32::MAX,
-            mirror_bytes: 1 << 30,
-        };
-        let store = Store::open(&options, SystemClock::shared()).unwrap();
+        let store = Store::open(&options(&path, 0), SystemClock::shared()).unwrap();
         let stats = store.read(stats::stats).await.unwrap();
         assert_eq!((stats.memories, stats.unembedded), ((GROUP + 20) as u64, 0));
     }

@@ -59,13 +59,11 @@ impl FrontEnd {
     /// # Errors
     /// No answer, or the tool failed.
     pub fn call(&mut self, tool: &str, arguments: Value) -> anyhow::Result<Value> {
-        let answer = self.ask("tools/call", json!({"name": tool, "arguments": arguments}))?;
+        let mut answer = self.ask("tools/call", json!({"name": tool, "arguments": arguments}))?;
         let is_error = answer.get("isError").and_then(Value::as_bool).unwrap_or(false);
         anyhow::ensure!(!is_error, "{tool} failed: {answer}");
-        answer
-            .get("structuredContent")
-            .cloned()
-            .with_context(|| format!("{tool} answered {answer}"))
+        let content = answer.get_mut("structuredContent").map(Value::take);
+        content.with_context(|| format!("{tool} answered {answer}"))
     }
 
     /// One request and its result.

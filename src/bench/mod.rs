@@ -14,6 +14,7 @@ pub mod against;
 pub mod clients;
 #[cfg(feature = "emulator")]
 pub mod converge;
+pub mod instructions;
 pub mod migrate;
 pub mod retrieval;
 pub mod search;
@@ -23,10 +24,13 @@ pub mod store;
 pub mod sync;
 
 mod bare;
+mod durability;
 pub mod fill;
 mod front;
+mod growth;
 mod process;
 pub mod python_database;
+mod readiness;
 mod spread;
 mod stopwatch;
 pub mod text;

@@ -158,20 +158,21 @@ impl Rig {
     /// # Errors
     /// It does not start, or its model can't be loaded.
     pub async fn start(&self, model: WithModel) -> anyhow::Result<Daemon> {
-        self.launch(model).ensure()?;
-        let info = LockInfo::read(&self.paths.lock_file);
-        let daemon = self.attach(info.context("the daemon's lock file names nobody")?);
+        let daemon = self.serve(model)?;
         if model == WithModel::Yes {
-            daemon.wait_for(|status| status.embedder.state != "loading").await?;
-            let embedder = daemon.status().await?.embedder;
-            anyhow::ensure!(
-                embedder.state == "ready",
-                "the model is {}: {}; fetch it with `memtide model pull`",
-                embedder.state,
-                embedder.error.unwrap_or_default()
-            );
+            daemon.loaded().await?;
         }
         Ok(daemon)
+    }
+
+    /// Starts a daemon and waits until it serves. Its model and its vectors may still be on their way.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn serve(&self, model: WithModel) -> anyhow::Result<Daemon> {
+        self.launch(model).ensure()?;
+        let info = LockInfo::read(&self.paths.lock_file);
+        Ok(self.attach(info.context("the daemon's lock file names nobody")?))
     }
 
     /// The daemon that a front-end has started here, once it serves.
@@ -197,12 +198,21 @@ impl Rig {
 
     /// Bytes of the database with its write-ahead log.
     pub fn bytes_on_disk(&self) -> u64 {
-        let wal = self.paths.database.with_extension("db-wal");
-        [self.paths.database.clone(), wal]
+        [self.paths.database.clone(), self.log()]
             .iter()
             .filter_map(|path| std::fs::metadata(path).ok())
             .map(|meta| meta.len())
             .sum()
+    }
+
+    /// The database's file.
+    pub fn database(&self) -> &Path {
+        &self.paths.database
+    }
+
+    /// The database's write-ahead log.
+    pub fn log(&self) -> PathBuf {
+        self.paths.database.with_extension("db-wal")
     }
 
     /// A folder on the same file system that nobody else uses.
@@ -280,7 +290,30 @@ impl Daemon {
         Ok(())
     }
 
-    async fn wait_for(&self, is_enough: impl Fn(&StatusJson) -> bool) -> anyhow::Result<()> {
+    /// Waits until the model is loaded.
+    ///
+    /// # Errors
+    /// It can't be loaded, or no answer.
+    pub async fn loaded(&self) -> anyhow::Result<()> {
+        self.wait_for(|status| status.embedder.state != "loading").await?;
+        let embedder = self.status().await?.embedder;
+        anyhow::ensure!(
+            embedder.state == "ready",
+            "the model is {}: {}; fetch it with `memtide model pull`",
+            embedder.state,
+            embedder.error.unwrap_or_default()
+        );
+        Ok(())
+    }
+
+    /// Waits until its status is like that.
+    ///
+    /// # Errors
+    /// It isn't within a while, or no answer.
+    pub async fn wait_for(
+        &self,
+        mut is_enough: impl FnMut(&StatusJson) -> bool,
+    ) -> anyhow::Result<()> {
         for _ in 0..PATIENCE.as_millis() / LOOK_EVERY.as_millis() {
             if is_enough(&self.status().await?) {
                 return Ok(());

@@ -2,7 +2,8 @@
 //! nothing happens.
 
 use super::front::FrontEnd;
-use super::process;
+use super::process::{self, Resident};
+use super::readiness;
 use super::report::{Report, megabytes};
 use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::search;
@@ -16,8 +17,6 @@ use std::time::Duration;
 const STARTS: usize = 40;
 /// The same while none does; each time one is started and stopped.
 const COLD_STARTS: usize = 10;
-/// Time after which the daemon's first housekeeping is over.
-const SETTLE: Duration = Duration::from_secs(4);
 /// Time over which the idle daemon is watched.
 const IDLE: Duration = Duration::from_secs(10);
 /// Processor time that counts as none: timers that fire now and then.
@@ -42,18 +41,20 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     (bench.say)("the daemon without the model");
     let daemon = rig.start(WithModel::No).await?;
     let figure = Idle { report: &mut report, size, name: "without the model", bound_mb: 40.0 };
-    figure.watch(&daemon).await?;
+    figure.watch(&daemon).await;
     daemon.stop().await?;
 
+    (bench.say)("starts after a clean stop");
+    readiness::measure(&mut report, &mut rig, size).await?;
+
     (bench.say)("the daemon with the model");
-    let watch = Stopwatch::start();
     let daemon = rig.start(WithModel::Yes).await?;
-    report.figure("daemon from start to loaded model", Some(size), millis(watch.elapsed()), "ms");
     let figure = Idle { report: &mut report, size, name: "with the model", bound_mb: 200.0 };
-    figure.watch(&daemon).await?;
+    let memory = figure.watch(&daemon).await;
+    readiness::memory(&mut report, bench, size, memory.map_or(0, |m| m.anonymous)).await?;
     work(&daemon, &mut rig).await?;
     let name = "with the model, after work";
-    Idle { report: &mut report, size, name, bound_mb: 200.0 }.watch(&daemon).await?;
+    Idle { report: &mut report, size, name, bound_mb: 200.0 }.watch(&daemon).await;
 
     (bench.say)("front-ends beside a running daemon");
     let (mut starts, mut resident) = (Vec::new(), None);
@@ -63,6 +64,7 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         if nth == STARTS {
             front.call("memory_health", json!({}))?;
             resident = process::resident(front.pid());
+            idle(&mut report, "front-end", front.pid()).await;
         }
         front.end()?;
     }
@@ -130,23 +132,25 @@ struct Idle<'a> {
 }
 
 impl Idle<'_> {
-    async fn watch(self, daemon: &Daemon) -> anyhow::Result<()> {
+    async fn watch(self, daemon: &Daemon) -> Option<Resident> {
         let Self { report, size, name, bound_mb } = self;
-        tokio::time::sleep(SETTLE).await;
-        let before = process::cpu_time(daemon.pid);
-        tokio::time::sleep(IDLE).await;
-        let after = process::cpu_time(daemon.pid);
-        if let (Some(before), Some(after)) = (before, after) {
-            let what = format!("daemon {name}: processor time in {} s idle", IDLE.as_secs());
-            report.at_most(&what, millis(after.saturating_sub(before)), IDLE_CPU_MS, "ms");
-        }
-        if let Some(memory) = process::resident(daemon.pid) {
-            let size = Some(size);
-            let mapped = megabytes(memory.mapped);
-            report.figure(&format!("daemon {name}: mapped files"), size, mapped, "MB");
-            let anonymous = megabytes(memory.anonymous);
-            report.at_most(&format!("daemon {name}: anonymous"), anonymous, bound_mb, "MB");
-        }
-        Ok(())
+        readiness::quiet(daemon).await;
+        idle(report, &format!("daemon {name}"), daemon.pid).await;
+        let memory = process::resident(daemon.pid)?;
+        let mapped = megabytes(memory.mapped);
+        report.figure(&format!("daemon {name}: mapped files"), Some(size), mapped, "MB");
+        let anonymous = megabytes(memory.anonymous);
+        report.at_most(&format!("daemon {name}: anonymous"), anonymous, bound_mb, "MB");
+        Some(memory)
+    }
+}
+
+/// What a process works while nobody wants anything of it.
+async fn idle(report: &mut Report, who: &str, pid: u32) {
+    let before = process::cpu_time(pid);
+    tokio::time::sleep(IDLE).await;
+    if let (Some(before), Some(after)) = (before, process::cpu_time(pid)) {
+        let what = format!("{who}: processor time in {} s idle", IDLE.as_secs());
+        report.at_most(&what, millis(after.saturating_sub(before)), IDLE_CPU_MS, "ms");
     }
 }

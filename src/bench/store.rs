@@ -3,7 +3,9 @@
 //! A bare commit and a store take turns, so that both meet the same disk and the same neighbours.
 
 use super::bare::Bare;
+use super::durability;
 use super::fill;
+use super::growth;
 use super::process;
 use super::report::{Report, megabytes, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
@@ -12,6 +14,10 @@ use super::stopwatch::Stopwatch;
 use super::text::Author;
 use crate::api::client::Client;
 use crate::api::wire::{StoreAnswer, StoreRequest};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// What a store may cost beyond the bare commit.
@@ -19,7 +25,15 @@ const OVERHEAD_MS: f64 = 0.6;
 /// What 100,000 memories may cost against 10,000.
 const GROWTH: f64 = 1.3;
 /// Connections that store at once.
-const CROWD: usize = 8;
+const CROWD: usize = durability::CROWD;
+/// How much more they store together than one alone.
+const SHARED: f64 = 3.0;
+/// Stores of each of them at least, so that the log is long enough to be checkpointed.
+const EACH_MIN: usize = 100;
+/// Size that the log stays under.
+const LOG_MB: f64 = 16.0;
+/// Between two looks at the log.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Stores that warm caches before anything is measured.
 const WARM_UP: usize = 50;
 /// Bare commits between two checkpoints of their log.
@@ -42,15 +56,22 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
         (bench.say)(&format!("storing at {size} memories"));
         let ack = measure(&mut report, bench, &mut rig, &daemon, *size, "embedding").await?;
         daemon.set_paused(true).await?;
-        measure(&mut report, bench, &mut rig, &daemon, *size, "embedding paused").await?;
-        crowd(&mut report, bench, &daemon, &mut rig, *size).await?;
-        by_size.push((*size, ack.p50_ms));
+        let alone =
+            measure(&mut report, bench, &mut rig, &daemon, *size, "embedding paused").await?;
+        crowd(&mut report, bench, &daemon, &mut rig, *size, alone.1).await?;
+        by_size.push((*size, ack.0.p50_ms));
         if let Some(memory) = process::resident(daemon.pid) {
             report.figure("daemon, anonymous", Some(*size), megabytes(memory.anonymous), "MB");
             report.figure("daemon, mapped files", Some(*size), megabytes(memory.mapped), "MB");
         }
         daemon.stop().await?;
         report.figure("database", Some(*size), megabytes(rig.bytes_on_disk()), "MB");
+        (bench.say)(&format!("what flushing costs at {size} memories"));
+        durability::measure(&mut report, &mut rig, *size, bench.samples).await?;
+    }
+    if let Some(size) = bench.sizes.first() {
+        let mut rig = bench.rig(*size).await?;
+        growth::measure(&mut report, bench, &mut rig, *size).await?;
     }
     let p50_at = |size| by_size.iter().find(|(n, _)| *n == size).map(|(_, p50)| *p50);
     if let (Some(small), Some(large)) = (p50_at(10_000), p50_at(100_000)) {
@@ -66,7 +87,7 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Bare commits and stores in turn. Returns the spread of the stores.
+/// Bare commits and stores in turn. Returns the spread of the stores, and how many there were a second.
 async fn measure(
     report: &mut Report,
     bench: &Bench<'_>,
@@ -74,7 +95,7 @@ async fn measure(
     daemon: &Daemon,
     size: usize,
     state: &str,
-) -> anyhow::Result<Spread> {
+) -> anyhow::Result<(Spread, f64)> {
     let scratch = tempfile::tempdir_in(rig.scratch())?;
     let bare = Bare::create(scratch.path())?;
     let (mut commits, mut acks) = (Vec::new(), Vec::new());
@@ -90,23 +111,25 @@ async fn measure(
     }
     let commit = report.timing(&format!("bare commit, {state}"), Some(size), &commits, None);
     let total = acks.iter().sum();
-    let per_second = Some(rate(acks.len(), total));
-    let ack = report.timing(&format!("store, {state}"), Some(size), &acks, per_second);
+    let per_second = rate(acks.len(), total);
+    let ack = report.timing(&format!("store, {state}"), Some(size), &acks, Some(per_second));
     let bound = commit.p50_ms + OVERHEAD_MS;
     let what = format!("store p50 at {size}, {state} (bare commit + {OVERHEAD_MS} ms)");
     report.at_most(&what, ack.p50_ms, bound, "ms");
-    Ok(ack)
+    Ok((ack, per_second))
 }
 
-/// Several connections at once, which share commits.
+/// Several connections at once, which share commits; `alone` is how many a second one has stored.
 async fn crowd(
     report: &mut Report,
     bench: &Bench<'_>,
     daemon: &Daemon,
     rig: &mut Rig,
     size: usize,
+    alone: f64,
 ) -> anyhow::Result<()> {
-    let n_each = bench.samples.div_ceil(CROWD);
+    let n_each = bench.samples.div_ceil(CROWD).max(EACH_MIN);
+    let log = LogWatch::start(rig.log())?;
     let watch = Stopwatch::start();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..CROWD {
@@ -124,10 +147,43 @@ async fn crowd(
     while let Some(done) = tasks.join_next().await {
         acks.extend(done??);
     }
-    let per_second = Some(rate(acks.len(), watch.elapsed()));
+    let per_second = rate(acks.len(), watch.elapsed());
     let what = format!("store, {CROWD} connections, embedding paused");
-    report.timing(&what, Some(size), &acks, per_second);
+    report.timing(&what, Some(size), &acks, Some(per_second));
+    let what = format!("{CROWD} connections / 1 connection, {size} memories, embedding paused");
+    report.at_least(&what, per_second / alone.max(1e-9), SHARED, "times the rate");
+    let what = format!("largest log beside {CROWD} connections, {size} memories");
+    report.at_most(&what, megabytes(log.stop()?), LOG_MB, "MB");
     Ok(())
+}
+
+/// A thread that looks at the size of the write-ahead log until it is stopped.
+struct LogWatch {
+    is_stopped: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl LogWatch {
+    fn start(log: PathBuf) -> std::io::Result<Self> {
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&is_stopped);
+        let watch = move || {
+            let mut largest = 0;
+            while !stop.load(Ordering::Relaxed) {
+                largest = largest.max(log.metadata().map_or(0, |meta| meta.len()));
+                std::thread::sleep(LOOK_EVERY);
+            }
+            largest.max(log.metadata().map_or(0, |meta| meta.len()))
+        };
+        let thread = std::thread::Builder::new().name("bench-log".to_owned()).spawn(watch)?;
+        Ok(Self { is_stopped, thread })
+    }
+
+    /// The largest size seen.
+    fn stop(self) -> anyhow::Result<u64> {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the watch over the log broke down"))
+    }
 }
 
 /// A new text with its tags.
@@ -147,4 +203,20 @@ async fn acknowledged(client: &Client, request: &StoreRequest) -> anyhow::Result
     let took = watch.elapsed();
     anyhow::ensure!(answer.created, "a text was there already: {}", answer.id);
     Ok(took)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_size_of_the_log_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("wal");
+        let watch = LogWatch::start(log.clone()).unwrap();
+        std::fs::write(&log, vec![0; 100]).unwrap();
+        assert_eq!(watch.stop().unwrap(), 100);
+        let none = LogWatch::start(dir.path().join("none")).unwrap();
+        assert_eq!(none.stop().unwrap(), 0);
+    }
 }

@@ -3,6 +3,7 @@
 use crate::bench::against::Rival;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A local-first memory for AI agents.
@@ -516,6 +517,9 @@ pub struct Bench {
     /// Where temporary folders are made; its file system decides what a commit costs
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// For `instructions`: what the process does that is counted
+    #[arg(long, hide = true, num_args = 3)]
+    pub work: Vec<OsString>,
     /// For `retrieval`: a folder with `memories.jsonl` and `questions.jsonl` instead of the own set
     #[arg(long, value_name = "DIR")]
     pub set: Option<PathBuf>,
@@ -555,6 +559,8 @@ pub enum BenchKind {
     Converge,
     /// Moving in from a database of mcp-memory-service, and following it.
     Migrate,
+    /// Instructions of a search and of a store, with valgrind.
+    Instructions,
 }
 
 /// `completions`.

@@ -6,11 +6,11 @@ use super::{args, output};
 use crate::bench::against::{Against, Rival};
 use crate::bench::report::Report;
 use crate::bench::rig::Bench;
-use crate::bench::{against, clients, migrate, retrieval, search, startup, store};
+use crate::bench::{against, clients, instructions, migrate, retrieval, search, startup, store};
 #[cfg(feature = "emulator")]
 use crate::bench::{converge::run as converge, sync::run as sync};
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,6 +21,9 @@ const OWN_PLACES: &[&str] =
 pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Failure> {
     if args.set.is_some() && args.what != args::BenchKind::Retrieval {
         return Err(Failure::usage("--set is for `memtide bench retrieval`"));
+    }
+    if let [work, n, path] = args.work.as_slice() {
+        return work_for(session, work, n, path);
     }
     let is_search = args.what == args::BenchKind::Search;
     for (name, is_given) in
@@ -69,6 +72,15 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the counted process does.
+fn work_for(session: &Session, work: &OsStr, n: &OsStr, path: &OsStr) -> Result<ExitCode, Failure> {
+    let model = session.embedder_options()?.model;
+    let (work, n) = (work.to_string_lossy(), n.to_string_lossy());
+    let done = instructions::work(model, &work, &n, Path::new(path));
+    output::line(session.block_on(done)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn measure(
     bench: &Bench<'_>,
     what: args::BenchKind,
@@ -83,6 +95,7 @@ async fn measure(
         args::BenchKind::Sync => sync(bench).await,
         args::BenchKind::Converge => converge(bench).await,
         args::BenchKind::Migrate => migrate::run(bench).await,
+        args::BenchKind::Instructions => instructions::run(bench).await,
     }
 }
 

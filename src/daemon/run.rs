@@ -198,8 +198,13 @@ async fn tell_of_sync(replicator: ReplicatorHandle, service: Service, shutdown: 
 }
 
 /// Looks over the database once, beside the daily work: its structure, then that each text is still the
-/// one that was stored.
+/// one that was stored. It begins when vectors and words are in memory: who has just started the daemon waits
+/// for these.
 async fn check_file(service: Service) {
+    let store = service.store().clone();
+    if tokio::task::spawn_blocking(move || store.wait_until_filled()).await.is_err() {
+        tracing::warn!("nobody told when vectors and words were in memory");
+    }
     match service.read(stats::quick_check).await {
         Ok(faults) if faults.is_empty() => {}
         Ok(faults) => service.note_damage(&faults.join("; ")),

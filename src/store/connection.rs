@@ -11,6 +11,15 @@ use std::sync::Once;
 /// `MTD1`, SQLite's application id of the file.
 const APPLICATION_ID: i32 = 0x4d54_4431;
 
+/// What is flushed to the disk before it counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flush {
+    /// Each commit.
+    Commits,
+    /// Only a checkpoint.
+    Checkpoints,
+}
+
 /// Position in the list is the version of the schema.
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("schema.sql")),
@@ -97,7 +106,7 @@ pub(super) fn open_reader(path: &Path, vfs: Option<&str>) -> Result<Connection, 
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = open(path, flags, vfs)?;
     conn.execute_batch(
-        "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -8192;
+        "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; PRAGMA cache_size = -4096;
          PRAGMA temp_store = MEMORY; PRAGMA busy_timeout = 5000;",
     )?;
     // SQLite unmaps a mapped file at the first read after each commit: that read alone took 1.1 ms beside a

@@ -36,9 +36,11 @@ impl Filler {
         conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
         let indexes = Arc::clone(indexes);
         let fills = move || {
-            indexes.facets.fill_or_tell(&conn);
             indexes.mirror.fill_or_tell(&conn);
+            indexes.facets.fill_or_tell(&conn);
             indexes.words.fill_or_tell(&conn);
+            drop(conn);
+            give_back();
         };
         let thread = std::thread::Builder::new()
             .name("store-filler".to_owned())
@@ -59,6 +61,18 @@ impl Filler {
             && thread.join().is_err()
         {
             tracing::error!("the thread that reads facets, vectors and words into memory had died");
+        }
+    }
+}
+
+/// Gives back to the system what was needed only for filling; the allocator would keep it for later.
+fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        #[expect(unsafe_code, reason = "the allocator is told by a C function")]
+        // SAFETY: it touches nothing that is in use, and may be called at any time by any thread.
+        unsafe {
+            libc::malloc_trim(0);
         }
     }
 }

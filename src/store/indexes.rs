@@ -38,6 +38,11 @@ impl Indexes {
         Self { mirror: Mirror::new(limits), words, facets }
     }
 
+    /// The same with a thread that helps to look at vectors where they are many.
+    pub(super) fn assisted(self) -> Self {
+        Self { mirror: self.mirror.assisted(), ..self }
+    }
+
     /// From now on changes are kept for the filling, which must follow. The mirror has done so from the beginning.
     pub(super) fn expect_filling(&self) {
         self.words.expect_filling();

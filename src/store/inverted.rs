@@ -23,6 +23,8 @@ const CHUNK: usize = 1 << PLACE_BITS;
 const PLACE_BITS: u32 = 10;
 /// The largest frequency that is told apart: BM25 gives more occurrences hardly more.
 const FREQUENCY_MAX: u16 = (1 << (16 - PLACE_BITS)) - 1;
+/// Terms between two looks for one, at first: most stand nearer than that to where they are expected.
+const NEAR: usize = 32;
 /// Keys above are left to the index in the file: a million memories of 500 characters would take some 250 MB, by
 /// what 100,000 take.
 const KEYS_MAX: usize = 1 << 20;
@@ -97,6 +99,8 @@ struct Table {
 struct Chunk {
     /// Terms of each memory; 0 where there is none.
     lengths: Vec<u16>,
+    /// How many memories have terms, and how many terms these have.
+    sizes: (u32, u64),
     /// In order; those of `starts` begin their postings, and one more ends the last.
     terms: Vec<Term>,
     starts: Vec<u32>,
@@ -250,7 +254,7 @@ impl Table {
         let (n_memories, n_terms) = self
             .chunks
             .iter()
-            .map(|chunk| chunk.sizes())
+            .map(|chunk| chunk.sizes)
             .fold((0_u32, 0_u64), |(memories, terms), (more, longer)| {
                 (memories + more, terms + longer)
             });
@@ -310,16 +314,31 @@ fn weight(n_with: usize, n_memories: u32) -> f32 {
 }
 
 impl Chunk {
-    /// Memories and their terms.
-    fn sizes(&self) -> (u32, u64) {
-        let there = self.lengths.iter().filter(|length| **length > 0);
-        there.fold((0, 0), |(n, sum), length| (n + 1, sum + u64::from(*length)))
-    }
-
     /// Where the postings of `term` stand.
     fn range(&self, term: Term) -> Range<usize> {
-        let Ok(nth) = self.terms.binary_search(&term) else { return 0..0 };
+        let Ok(nth) = self.find(term) else { return 0..0 };
         self.start(nth)..self.start(nth + 1)
+    }
+
+    /// The place of a term, or where it would be. Terms are hashes, so each stands about where its share of all
+    /// numbers says: fewer places are looked at than by halving.
+    fn find(&self, term: Term) -> Result<usize, usize> {
+        let n = self.terms.len();
+        let share = (u128::from(term) * n as u128) >> Term::BITS;
+        let about = usize::try_from(share).unwrap_or(n);
+        let (mut from, mut to, mut step) = (about, about, NEAR);
+        while from > 0 && self.terms.get(from).is_none_or(|there| *there > term) {
+            from = from.saturating_sub(step);
+            step *= 2;
+        }
+        step = NEAR;
+        while to < n && self.terms.get(to).is_some_and(|there| *there < term) {
+            to = (to + step).min(n);
+            step *= 2;
+        }
+        let end = (to + 1).min(n);
+        let found = self.terms.get(from..end).unwrap_or_default().binary_search(&term);
+        found.map(|at| from + at).map_err(|at| from + at)
     }
 
     fn score(&self, range: Range<usize>, weight: f32, mean: f32, scores: &mut [f32; CHUNK]) {
@@ -360,6 +379,8 @@ impl Chunk {
         } else {
             self.and(&new)
         };
+        let there = lengths.iter().filter(|length| **length > 0);
+        made.sizes = there.fold((0, 0), |(n, sum), length| (n + 1, sum + u64::from(*length)));
         made.lengths = lengths;
         made
     }
@@ -385,7 +406,7 @@ impl Chunk {
         let mut from = 0;
         for run in new.chunk_by(|a, b| a.0 == b.0) {
             let Some((term, _)) = run.first() else { continue };
-            let (to, next) = match self.terms.binary_search(term) {
+            let (to, next) = match self.find(*term) {
                 Ok(nth) => (nth, nth + 1),
                 Err(nth) => (nth, nth),
             };
@@ -409,7 +430,7 @@ impl Chunk {
         let mut starts = Vec::with_capacity(terms + 1);
         starts.push(0);
         let (terms, postings) = (Vec::with_capacity(terms), Vec::with_capacity(postings));
-        Self { lengths: Vec::new(), terms, starts, postings }
+        Self { terms, starts, postings, ..Self::default() }
     }
 
     /// Where the postings of the `nth` term begin.
@@ -539,7 +560,22 @@ mod tests {
         assert_eq!(index.best(&terms::of("carbon"), 9, None).unwrap().found, []);
         let State::Ready(table) = &*index.lock() else { panic!("it was ready") };
         assert!(table.chunks[0].terms.is_empty());
-        assert_eq!(table.chunks[0].sizes(), (0, 0));
+        assert_eq!(table.chunks[0].sizes, (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn a_term_is_found_wherever_it_stands(
+            terms in proptest::collection::btree_set(
+                prop_oneof![any::<Term>(), 0..50_u64, u64::MAX - 50..=u64::MAX], 0..400),
+            asked in proptest::collection::vec(
+                prop_oneof![any::<Term>(), 0..60_u64, u64::MAX - 60..=u64::MAX], 0..50),
+        ) {
+            let chunk = Chunk { terms: terms.iter().copied().collect(), ..Chunk::default() };
+            for term in asked.into_iter().chain(terms) {
+                prop_assert_eq!(chunk.find(term), chunk.terms.binary_search(&term));
+            }
+        }
     }
 
     #[test]

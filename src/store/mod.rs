@@ -82,6 +82,7 @@ pub use reader::Read;
 pub use writer::Write;
 
 use crate::clock::SharedClock;
+use connection::Flush;
 use error::StoreError;
 use filler::Filler;
 use indexes::Indexes;
@@ -139,11 +140,29 @@ impl Store {
     /// # Errors
     /// The file is newer, foreign, damaged or can't be opened.
     pub fn open(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
-        let indexes = Arc::new(Indexes::new(Limits::of_bytes(options.mirror_bytes)));
+        Self::open_as(options, clock, Flush::Commits)
+    }
+
+    /// The same, but a commit that was answered may be lost with the power: it is flushed to the disk by a
+    /// later checkpoint. It is there to measure what the promise of [`Store::write`] costs.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_unflushed(options: &StoreOptions, clock: SharedClock) -> Result<Self, StoreError> {
+        Self::open_as(options, clock, Flush::Checkpoints)
+    }
+
+    fn open_as(
+        options: &StoreOptions,
+        clock: SharedClock,
+        flush: Flush,
+    ) -> Result<Self, StoreError> {
+        let indexes = Indexes::new(Limits::of_bytes(options.mirror_bytes));
+        let indexes = Arc::new(if options.n_readers > 0 { indexes.assisted() } else { indexes });
         if options.n_readers > 0 {
             indexes.expect_filling();
         }
-        let writer = writer::Writer::start(options, clock, Arc::clone(&indexes))?;
+        let writer = writer::Writer::start(options, flush, clock, Arc::clone(&indexes))?;
         let readers = reader::Readers::start(options, &indexes)?;
         let filler = Filler::start(options, &indexes)?;
         let inner = Inner { path: options.path.clone(), indexes, filler, readers, writer };
@@ -191,6 +210,11 @@ impl Store {
     /// What ranks the vectors of a search at this moment.
     pub fn served(&self) -> Served {
         self.inner.indexes.mirror.served()
+    }
+
+    /// What multiplies the vectors that are in memory.
+    pub fn kernel(&self) -> &'static str {
+        self.inner.indexes.mirror.kernel()
     }
 
     /// Waits until facets, vectors and words are in memory, or are known to stay in the file alone: they are read when

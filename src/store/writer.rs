@@ -1,7 +1,7 @@
 //! The writing thread: takes the jobs that wait, gives each a savepoint, commits once, then answers.
 
 use super::StoreOptions;
-use super::connection;
+use super::connection::{self, Flush};
 use super::device::Device;
 use super::error::StoreError;
 use super::facets;
@@ -127,10 +127,14 @@ pub(super) enum Writer {
 impl Writer {
     pub(super) fn start(
         options: &StoreOptions,
+        flush: Flush,
         clock: SharedClock,
         indexes: Arc<Indexes>,
     ) -> Result<Self, StoreError> {
         let conn = connection::open_writer(&options.path, options.vfs.as_deref())?;
+        if flush == Flush::Checkpoints {
+            conn.pragma_update(None, "synchronous", "NORMAL")?;
+        }
         let device = Device::load(&conn, &options.machine, options.seed)?;
         let link = Link::load(&conn)?;
         let keep_versions = options.keep_versions;

@@ -7,6 +7,11 @@ const CODE_MAX: f32 = 127.0;
 /// What the rounding of single steps may add to a distance between a vector and its code.
 const ROUNDING: f32 = 1.0e-5;
 
+/// One and a half times 2^23: the numbers about it are whole, and the next one has the next bits.
+const SHIFT: f32 = 12_582_912.0;
+/// Components that are taken at once: the compiler makes one instruction of what is the same for all of them.
+const LANES: usize = 16;
+
 /// Standard deviations of a product's error that are taken for its bound. What rounding leaves of a vector points
 /// anywhere, so its product with a unit vector of `d` dimensions deviates by its length divided by `√d`; beyond
 /// six deviations is one in a thousand million.
@@ -50,7 +55,7 @@ impl Code {
         )]
         let code = |value: &f32| nearest(value * inverse) as i8;
         let codes: Vec<i8> = values.iter().map(code).collect();
-        let left = distance(values, codes.iter().map(|code| f32::from(*code) * scale));
+        let left = distance(values, &codes, scale);
         Self { scale, error: likely(left, values.len()) + ROUNDING, codes, signs: signs(values) }
     }
 }
@@ -64,7 +69,7 @@ impl Sought {
         #[expect(clippy::cast_possible_truncation, reason = "at most `max`")]
         let component = |value: &f32| nearest(value * inverse) as i16;
         let components: Vec<i16> = values.iter().map(component).collect();
-        let error = distance(values, components.iter().map(|one| f32::from(*one) * scale));
+        let error = distance(values, &components, scale);
         // A vector of codes is hardly longer than 1; 2 is beyond what any can be.
         let error = 2.0 * error + ROUNDING;
         Self { query: Query::new(&components), scale, error, signs: signs(values) }
@@ -79,24 +84,57 @@ fn likely(left: f32, dims: usize) -> f32 {
     left.min(DEVIATIONS * deviation + left * left)
 }
 
-/// The whole number that is nearest, as good as always: what is left out is measured afterwards. Processors without
-/// an instruction for it call a function to round exactly, which takes longer than all else.
-#[expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
+/// The whole number that is nearest, of numbers far below [`SHIFT`]: added to that, what is below the point is rounded
+/// away. Processors without an instruction for it call a function to round exactly, which takes longer than all else.
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "both are about the same, so their difference is small"
+)]
 fn nearest(value: f32) -> i32 {
-    (value + 0.5_f32.copysign(value)) as i32
+    (value + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
 }
 
 fn largest(values: &[f32]) -> f32 {
-    values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()))
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (groups, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for group in groups {
+        for (lane, value) in lanes.iter_mut().zip(group) {
+            *lane = larger(*lane, value.abs());
+        }
+    }
+    rest.iter().map(|value| value.abs()).chain(lanes).fold(0.0, larger)
 }
 
-fn distance(values: &[f32], others: impl Iterator<Item = f32>) -> f32 {
-    values.iter().zip(others).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt()
+/// The length of what lies between the values and `codes` times `scale`.
+fn distance<T: Copy + Into<f32>>(values: &[f32], codes: &[T], scale: f32) -> f32 {
+    let square = |value: f32, code: T| {
+        let left = value - code.into() * scale;
+        left * left
+    };
+    let ((groups, rest), (codes, rest_codes)) =
+        (values.as_chunks::<LANES>(), codes.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (group, codes) in groups.iter().zip(codes) {
+        for (lane, (value, code)) in lanes.iter_mut().zip(group.iter().zip(codes)) {
+            *lane += square(*value, *code);
+        }
+    }
+    let rest = rest.iter().zip(rest_codes).map(|(value, code)| square(*value, *code));
+    rest.chain(lanes).sum::<f32>().sqrt()
 }
 
 fn signs(values: &[f32]) -> Vec<u64> {
+    let byte = |values: &[f32]| {
+        let bits = values.iter().zip([1_u8, 2, 4, 8, 16, 32, 64, 128]);
+        bits.fold(0, |byte, (value, bit)| byte | if *value > 0.0 { bit } else { 0 })
+    };
     let word = |values: &[f32]| {
-        values.iter().rev().fold(0, |word, value| word << 1 | u64::from(*value > 0.0))
+        let mut bytes = [0; size_of::<u64>()];
+        for (into, values) in bytes.iter_mut().zip(values.chunks(8)) {
+            *into = byte(values);
+        }
+        u64::from_le_bytes(bytes)
     };
     values.chunks(u64::BITS as usize).map(word).collect()
 }
@@ -135,6 +173,26 @@ mod tests {
                 prop_assert!(sought.error < 0.01, "{}", sought.error);
             }
         }
+    }
+
+    #[test]
+    fn codes_are_the_whole_numbers_next_to_the_components() {
+        for whole in i16::MIN..=i16::MAX {
+            for part in [-0.4, 0.0, 0.25, 0.5] {
+                let value = f32::from(whole) + part;
+                let left = f64::from(nearest(value)) - f64::from(value);
+                assert!(left.abs() <= 0.5, "{value}: {left}");
+            }
+        }
+        let mut values = vec![0.01; 37];
+        (values[3], values[36]) = (-1.0, 0.5);
+        assert!((largest(&values) - 1.0).abs() < f32::EPSILON);
+        let code = Code::of(&values);
+        assert_eq!((code.codes[3], code.codes[0], code.codes[36]), (-127, 1, 64));
+        let left = |value: f32, code: f32| (value - code / 127.0).powi(2);
+        let all: f32 = left(0.01, 1.0) * 35.0 + left(0.5, 64.0);
+        assert!((distance(&values, &code.codes, code.scale) - all.sqrt()).abs() < 1e-6);
+        assert_eq!(Code::of(&[0.0; 20]).codes, [0; 20]);
     }
 
     #[test]

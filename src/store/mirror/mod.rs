@@ -14,6 +14,7 @@
 //! Readers share chunks with the mirror, and the writer copies a chunk that somebody is reading, so that
 //! neither waits for the other's work.
 
+mod assistant;
 mod chunk;
 mod code;
 mod table;
@@ -24,6 +25,7 @@ use super::error::StoreError;
 use super::kernel::Kernel;
 use super::keys::Keys;
 use crate::model::space::UnitVector;
+use assistant::Assistant;
 use code::{Code, Sought};
 use rusqlite::{Connection, OptionalExtension as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +35,9 @@ use table::Table;
 /// Vectors above which one bit a component chooses first: below, looking at every code takes a few
 /// milliseconds at most and misses nothing.
 const SIGNS_ABOVE: usize = 1 << 18;
+
+/// Places for vectors above which two threads look at them: below, to wake the other one takes as long.
+const SHARED_ABOVE: usize = 1 << 14;
 
 /// What ranks the vectors of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +65,7 @@ impl Served {
 #[derive(Debug)]
 pub(super) struct Mirror {
     limits: Limits,
+    assistant: Option<Assistant>,
     state: Mutex<State>,
 }
 
@@ -100,7 +106,8 @@ pub(super) struct Proposals {
 impl Limits {
     /// At most so many bytes of memory, with the fastest instructions there are.
     pub(super) fn of_bytes(bytes: usize) -> Self {
-        Self { bytes, signs_above: SIGNS_ABOVE, kernel: Kernel::best() }
+        let kernel = Kernel::best();
+        Self { bytes, signs_above: SIGNS_ABOVE, shared_above: SHARED_ABOVE, kernel }
     }
 }
 
@@ -108,7 +115,12 @@ impl Mirror {
     /// One that waits to be filled.
     pub(super) fn new(limits: Limits) -> Self {
         let state = Mutex::new(State::Filling(Vec::new()));
-        Self { limits, state }
+        Self { limits, assistant: None, state }
+    }
+
+    /// The same with a thread of its own, which helps where the vectors are many.
+    pub(super) fn assisted(self) -> Self {
+        Self { assistant: Assistant::start(), ..self }
     }
 
     /// Fills it from the table, on a snapshot that isn't older than the mirror.
@@ -189,12 +201,18 @@ impl Mirror {
         passing: Option<&Keys>,
     ) -> Option<Proposals> {
         let table = self.held(space).filter(|table| table.dims == query.as_slice().len())?;
-        Some(table.nearest(&Sought::of(query.as_slice()), n, passing))
+        let sought = Arc::new(Sought::of(query.as_slice()));
+        Some(table.nearest(&sought, n, passing, self.assistant.as_ref()))
     }
 
     /// What ranks at this moment.
     pub(super) fn served(&self) -> Served {
         self.lock().served()
+    }
+
+    /// What multiplies.
+    pub(super) fn kernel(&self) -> &'static str {
+        self.limits.kernel.name
     }
 
     /// What stands in it, by ids.

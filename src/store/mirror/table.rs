@@ -8,11 +8,13 @@
 //! thousands first, which is not exact.
 
 use super::Proposals;
+use super::assistant::{Assistant, Pieces};
 use super::chunk::{CHUNK, Chunk, Coded, NOBODY};
 use super::code::{Code, Sought};
 use crate::store::best::Best;
 use crate::store::kernel::Kernel;
 use crate::store::keys::Keys;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Vectors that signs choose at least, and for each one that is asked for.
@@ -33,6 +35,8 @@ pub(in crate::store) struct Limits {
     pub(in crate::store) bytes: usize,
     /// Vectors above which signs choose first.
     pub(in crate::store) signs_above: usize,
+    /// Places for vectors above which two threads look at them.
+    pub(in crate::store) shared_above: usize,
     /// What multiplies.
     pub(in crate::store) kernel: Kernel,
 }
@@ -107,7 +111,13 @@ impl Table {
 
     /// About the `n` vectors that are nearest to the query, of the memories that pass; all of them if there are
     /// fewer.
-    pub(super) fn nearest(&self, sought: &Sought, n: usize, passing: Option<&Keys>) -> Proposals {
+    pub(super) fn nearest(
+        self: &Arc<Self>,
+        sought: &Arc<Sought>,
+        n: usize,
+        passing: Option<&Keys>,
+        assistant: Option<&Assistant>,
+    ) -> Proposals {
         let n_ranked = passing.map_or(self.len(), Keys::len);
         if !self.is_coded {
             let n_chosen = CHOSEN_MIN_BARE.max(n.saturating_mul(CHOSEN_EACH_BARE));
@@ -125,7 +135,7 @@ impl Table {
             return Proposals { by_bound: sorted(best), is_all, is_exact: false };
         }
         match passing {
-            None => self.offer_all(sought, &mut best),
+            None => self.offer_shared(sought, n, assistant, &mut best),
             Some(keys) => {
                 let slots: Vec<usize> = self.slots_of(keys).collect();
                 self.offer_each(sought, &slots, &mut best);
@@ -152,10 +162,54 @@ impl Table {
         contents
     }
 
-    /// Offers every vector.
-    fn offer_all(&self, sought: &Sought, best: &mut Best<usize>) {
+    /// Offers every vector; of many, the assistant looks at some.
+    fn offer_shared(
+        self: &Arc<Self>,
+        sought: &Arc<Sought>,
+        n: usize,
+        assistant: Option<&Assistant>,
+        best: &mut Best<usize>,
+    ) {
+        let end = self.chunks.len();
+        let Some(assistant) = assistant.filter(|_| self.len() > self.limits.shared_above) else {
+            return self.offer_all(sought, 0..end, best);
+        };
+        let pieces = Arc::new(Pieces::of(end));
+        let help = assistant.help(self, sought, n, &pieces);
+        let n_offered = self.offer_pieces(sought, &pieces, best);
+        let Some(help) = help.filter(|_| n_offered < end) else { return };
+        if let Ok(found) = help.recv() {
+            for (bound, slot) in found.into_kept() {
+                best.offer(bound, slot);
+            }
+        } else {
+            // It broke down, and nobody knows at which piece. What was offered twice must not stand there twice.
+            *best = Best::new(n);
+            self.offer_all(sought, 0..end, best);
+        }
+    }
+
+    /// Offers the vectors of those pieces that nobody else takes. Tells how many chunks these were.
+    pub(super) fn offer_pieces(
+        &self,
+        sought: &Sought,
+        pieces: &Pieces,
+        best: &mut Best<usize>,
+    ) -> usize {
+        let mut n_offered = 0;
+        while let Some(chunks) = pieces.take() {
+            n_offered += chunks.len();
+            self.offer_all(sought, chunks, best);
+        }
+        n_offered
+    }
+
+    /// Offers every vector of these chunks.
+    fn offer_all(&self, sought: &Sought, chunks: Range<usize>, best: &mut Best<usize>) {
         let (mut dots, mut bounds) = ([0; CHUNK], [0.0; CHUNK]);
-        for (first, chunk) in (0..).step_by(CHUNK).zip(&self.chunks) {
+        let first = chunks.start * CHUNK;
+        let chunks = self.chunks.get(chunks).unwrap_or_default();
+        for (first, chunk) in (first..).step_by(CHUNK).zip(chunks) {
             let Some(coded) = &chunk.coded else { continue };
             self.limits.kernel.dots(&coded.codes, &sought.query, &mut dots);
             let numbers = dots.iter().zip(&coded.scales).zip(&coded.errors);

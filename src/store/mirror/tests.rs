@@ -15,7 +15,7 @@ fn cosine(a: &UnitVector, b: &UnitVector) -> f32 {
 
 /// A mirror of an empty database.
 fn empty(limits: Limits) -> Mirror {
-    let mirror = Mirror::new(limits);
+    let mirror = Mirror::new(limits).assisted();
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("CREATE TABLE space(key, dims, is_active)").unwrap();
     mirror.fill(&conn).unwrap();
@@ -36,10 +36,15 @@ fn ids(proposals: &Proposals) -> Vec<i64> {
     proposals.by_bound.iter().map(|(_, id)| *id).collect()
 }
 
-/// The fastest loops and those for every processor; signs first, or not.
-fn ways() -> [Limits; 3] {
+/// The fastest loops and those for every processor; signs first, or not; on one thread or two.
+fn ways() -> [Limits; 4] {
     let fast = Limits::of_bytes(1 << 20);
-    [fast, Limits { kernel: Kernel::PORTABLE, ..fast }, Limits { signs_above: 0, ..fast }]
+    [
+        fast,
+        Limits { kernel: Kernel::PORTABLE, ..fast },
+        Limits { signs_above: 0, ..fast },
+        Limits { shared_above: 0, ..fast },
+    ]
 }
 
 proptest! {

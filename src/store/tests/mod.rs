@@ -519,6 +519,23 @@ async fn a_query_of_another_space_ranks_nothing_by_meaning() {
 }
 
 #[tokio::test]
+async fn commits_are_flushed_unless_that_is_what_is_measured() {
+    let dir = tempfile::tempdir().unwrap();
+    let level = async |store: Store| {
+        let read =
+            store.write(|w| Ok(w.conn.pragma_query_value(None, "synchronous", |r| r.get(0))?));
+        let level: i64 = read.await.unwrap();
+        store.close();
+        level
+    };
+    let clock = || Arc::new(ManualClock::at(NOON));
+    let options = options(&dir, "here");
+    let unflushed = level(Store::open_unflushed(&options, clock()).unwrap()).await;
+    let flushed = level(Store::open(&options, clock()).unwrap()).await;
+    assert_eq!((unflushed, flushed), (1, 2), "NORMAL and FULL");
+}
+
+#[tokio::test]
 async fn closing_does_not_wait_for_a_long_read() {
     let f = fixture();
     f.store("anything", &[]).await;
