@@ -24,7 +24,7 @@ const WARM_UP: usize = 50;
 /// Writers that store at once.
 pub(super) const CROWD: usize = 32;
 /// How much more they do together than one alone.
-const SHARED: f64 = 3.0;
+pub(super) const SHARED: f64 = 3.0;
 
 /// Measures on the memories of `rig`, which no daemon serves.
 ///

@@ -4,6 +4,7 @@
 use super::fill;
 use super::plot::{self, Series};
 use super::process;
+use super::readiness;
 use super::report::{Report, megabytes, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::spread::Spread;
@@ -36,6 +37,8 @@ pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     for size in &bench.sizes {
         let mut rig = bench.rig(*size).await?;
         let daemon = rig.start(WithModel::Yes).await?;
+        // What it reads into memory at its start would take a processor from the first searches.
+        readiness::quiet(&daemon).await;
         let mut run = Run { bench, report: &mut report, daemon: &daemon, size: *size };
         run.all(&mut rig).await?;
         daemon.stop().await?;

@@ -26,8 +26,6 @@ const OVERHEAD_MS: f64 = 0.6;
 const GROWTH: f64 = 1.3;
 /// Connections that store at once.
 const CROWD: usize = durability::CROWD;
-/// How much more they store together than one alone.
-const SHARED: f64 = 3.0;
 /// Stores of each of them at least, so that the log is long enough to be checkpointed.
 const EACH_MIN: usize = 100;
 /// Size that the log stays under.
@@ -151,7 +149,7 @@ async fn crowd(
     let what = format!("store, {CROWD} connections, embedding paused");
     report.timing(&what, Some(size), &acks, Some(per_second));
     let what = format!("{CROWD} connections / 1 connection, {size} memories, embedding paused");
-    report.at_least(&what, per_second / alone.max(1e-9), SHARED, "times the rate");
+    report.at_least(&what, per_second / alone.max(1e-9), durability::SHARED, "times the rate");
     let what = format!("largest log beside {CROWD} connections, {size} memories");
     report.at_most(&what, megabytes(log.stop()?), LOG_MB, "MB");
     Ok(())

@@ -22,7 +22,9 @@ pub(super) fn run(session: &Session, args: args::Bench) -> Result<ExitCode, Fail
     if args.set.is_some() && args.what != args::BenchKind::Retrieval {
         return Err(Failure::usage("--set is for `memtide bench retrieval`"));
     }
-    if let [work, n, path] = args.work.as_slice() {
+    if args.what == args::BenchKind::Instructions
+        && let [work, n, path] = args.work.as_slice()
+    {
         return work_for(session, work, n, path);
     }
     let is_search = args.what == args::BenchKind::Search;

@@ -84,15 +84,6 @@ impl Facets {
         Ok(())
     }
 
-    /// The same; an error is told, and the file goes on answering.
-    pub(super) fn fill_or_tell(&self, conn: &Connection) {
-        if let Err(error) = self.fill(conn)
-            && !matches!(error, StoreError::Closed)
-        {
-            tracing::warn!(%error, "filters are looked up in the file, not in memory");
-        }
-    }
-
     /// Makes the changes of a committed transaction visible. Only the writing thread may call it.
     pub(super) fn publish(&self, changes: Vec<Change>) {
         if changes.is_empty() {
@@ -135,9 +126,9 @@ impl Table {
     /// `None` if a key is too large.
     fn of(conn: &Connection) -> Result<Option<Self>, StoreError> {
         let mut table = Self::default();
-        // Both are read from an index, without a look at the memories.
-        let mut statement =
-            conn.prepare("SELECT key, kind, created_at FROM memory WHERE deleted_at IS NULL")?;
+        // In the order of the table: SQLite would take an index by time, and then look up memory after memory.
+        let sql = "SELECT key, kind, created_at FROM memory NOT INDEXED WHERE deleted_at IS NULL";
+        let mut statement = conn.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(found) = rows.next()? {
             let kind = table.kind(found.get_ref(1)?.as_str().unwrap_or_default());

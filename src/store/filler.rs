@@ -1,4 +1,4 @@
-//! The thread that reads facets, vectors and words into memory when the store opens.
+//! The thread that reads vectors, facets and words into memory when the store opens.
 
 use super::StoreOptions;
 use super::connection;
@@ -17,7 +17,7 @@ pub(super) struct Filler {
 }
 
 impl Filler {
-    /// Begins to fill the indexes, the one that is read soonest first. The writer must have opened the file before.
+    /// Begins to fill the indexes. The writer must have opened the file before.
     ///
     /// # Errors
     /// The file can't be opened, or the system has no thread.
@@ -36,9 +36,7 @@ impl Filler {
         conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
         let indexes = Arc::clone(indexes);
         let fills = move || {
-            indexes.mirror.fill_or_tell(&conn);
-            indexes.facets.fill_or_tell(&conn);
-            indexes.words.fill_or_tell(&conn);
+            indexes.fill(&conn);
             drop(conn);
             give_back();
         };
@@ -60,7 +58,7 @@ impl Filler {
         if let Some(thread) = lock(&self.thread).take()
             && thread.join().is_err()
         {
-            tracing::error!("the thread that reads facets, vectors and words into memory had died");
+            tracing::error!("the thread that reads vectors, facets and words into memory had died");
         }
     }
 }

@@ -4,9 +4,11 @@
 //! All three are filled when the store opens, by a thread of their own, and changed by the writing thread after
 //! each commit, before anybody who wrote is answered.
 
+use super::error::StoreError;
 use super::facets::{self, Facets};
 use super::inverted::{self, InvertedIndex};
 use super::mirror::{self, Limits, Mirror};
+use rusqlite::Connection;
 
 /// The indexes in memory.
 #[derive(Debug)]
@@ -49,12 +51,34 @@ impl Indexes {
         self.facets.expect_filling();
     }
 
+    /// Fills all of them from `conn`'s snapshot, which must not be older than the first change that was published.
+    /// The file goes on answering for one that can't be filled, and that is told; a store that closes meanwhile is
+    /// no error.
+    pub(super) fn fill(&self, conn: &Connection) {
+        self.fill_mirror(conn);
+        tell(self.facets.fill(conn), "filters are looked up in the file, not in memory");
+        tell(self.words.fill(conn), "words are ranked in the file, not in memory");
+    }
+
+    /// The same for the vectors alone.
+    pub(super) fn fill_mirror(&self, conn: &Connection) {
+        tell(self.mirror.fill(conn), "vectors are ranked in the file, not in memory");
+    }
+
     /// Makes the changes of a committed transaction visible. Only the writing thread may call it.
     pub(super) fn publish(&self, changes: Changes) {
         let Changes { mirror, words, facets } = changes;
         self.mirror.publish(mirror);
         self.words.publish(words);
         self.facets.publish(facets);
+    }
+}
+
+fn tell(filled: Result<(), StoreError>, what: &str) {
+    if let Err(error) = filled
+        && !matches!(error, StoreError::Closed)
+    {
+        tracing::warn!(%error, "{what}");
     }
 }
 

@@ -143,15 +143,6 @@ impl InvertedIndex {
         }
     }
 
-    /// The same; an error is told, and the file goes on answering.
-    pub(super) fn fill_or_tell(&self, conn: &Connection) {
-        if let Err(error) = self.fill(conn)
-            && !matches!(error, StoreError::Closed)
-        {
-            tracing::warn!(%error, "words are ranked in the file, not in memory");
-        }
-    }
-
     /// Makes the changes of a committed transaction visible. Only the writing thread may call it.
     pub(super) fn publish(&self, changes: Vec<Change>) {
         if changes.is_empty() {

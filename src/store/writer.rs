@@ -151,7 +151,7 @@ impl Writer {
         };
         owner.prepare();
         if options.n_readers == 0 {
-            owner.indexes.mirror.fill_or_tell(&owner.conn);
+            owner.indexes.fill_mirror(&owner.conn);
             return Ok(Self::Inline(Mutex::new(Some(Box::new(owner)))));
         }
         let (inbox, jobs) = bounded(INBOX);

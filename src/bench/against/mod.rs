@@ -205,7 +205,7 @@ pub fn plot(report: &Report) -> String {
         one.in_role(ours::NEAREST, Role::Subject).in_role(bandwidth::READ, Role::Limit)
     };
     let series: Vec<Series> = series.into_iter().map(in_role).collect();
-    let subtitle = format!("vectors of {fewest} components, one thread, all in one run");
+    let subtitle = format!("vectors of {fewest} components, all in one run");
     plot::svg("The nearest 10 memories", &subtitle, &series)
 }
 

@@ -19,8 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 
 /// How near a vector must be to the one that this device has sent: the index keeps all digits.
 const COSINE_MIN: f32 = 0.999;
-/// The same for one that Workers AI makes anew: which texts share a request moves the last digits of its
-/// half-precision numbers.
+/// The same for one that Workers AI makes anew: nobody promises that all digits come out again.
 const COSINE_MIN_AI: f32 = 0.99;
 
 /// Compares up to [`GET_MAX`] of the vectors that the index lists; gives how many were, or `None` where

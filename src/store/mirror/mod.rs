@@ -148,15 +148,6 @@ impl Mirror {
         outcome
     }
 
-    /// Fills it, or leaves the index in the file to rank. A store that closes meanwhile is no error.
-    pub(super) fn fill_or_tell(&self, conn: &Connection) {
-        if let Err(error) = self.fill(conn)
-            && !matches!(error, StoreError::Closed)
-        {
-            tracing::warn!(%error, "vectors are ranked in the file, not in memory");
-        }
-    }
-
     fn read(&self, conn: &Connection) -> Result<State, StoreError> {
         let active: Option<(i64, i64)> = conn
             .query_row("SELECT key, dims FROM space WHERE is_active", [], |row| {
