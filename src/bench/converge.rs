@@ -2,18 +2,19 @@
 //! meanwhile.
 
 use super::fill;
+use super::readiness;
 use super::report::{Report, rate};
 use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::search::{ask, search};
 use super::spread::millis;
 use super::stopwatch::Stopwatch;
+use crate::api::cloud::SyncAnswer;
 use crate::clock::SystemClock;
 use crate::emulator::options::Options;
 use crate::emulator::product::Product;
 use crate::emulator::server::{self, Running};
 use crate::priority;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use serde_json::json;
 use std::time::Duration;
 
 /// Slower searches than by this factor, at the 99th percentile, are too many while memories are carried.
@@ -22,6 +23,8 @@ const SLOWER_MAX: f64 = 1.5;
 const WARM_UP: usize = 30;
 /// Requests to link an account, whatever it holds; with 10,000 memories they may be 60 in all.
 const REQUESTS_LINK: u32 = 25;
+/// Time from one search to the next, in which the account works.
+const BETWEEN: Duration = Duration::from_millis(5);
 /// Seconds that carrying everything may take.
 const TIMEOUT_S: &str = "3600";
 /// The largest budget that a configuration allows: memtide's own brake is not what is measured.
@@ -34,21 +37,24 @@ const SETTINGS: &str = "[replication]\nrequest_budget = 1200\n";
 pub async fn run(bench: &Bench<'_>) -> anyhow::Result<Report> {
     let mut report = Report::new("converge", bench.model.name, bench.seed);
     for size in &bench.sizes {
-        let mut options = Options::default();
-        options.limits.requests_per_5min = None;
-        let cloud = account(bench.seed, options)?;
+        let cloud = account(bench.seed)?;
         let mut run = Run { bench, report: &mut report, cloud: &cloud, size: *size };
         run.up().await?;
         run.down(WithModel::No, "without embedding").await?;
         run.down(WithModel::Yes, "with embedding").await?;
+        let cloud = account(bench.seed)?;
+        Run { bench, report: &mut report, cloud: &cloud, size: *size }.searches_beside().await?;
     }
     report.note("the account is emulated in this process, on the same machine: requests count, time doesn't include a network, and the emulator runs on the same processors, while nobody else wants them");
+    report.note("searches beside carrying: the account stands for machines elsewhere, so it executes no request while a search is measured");
     report.note(fill::NOTE);
     Ok(report)
 }
 
 /// The account stands for machines elsewhere: it gets the processor only while nobody here wants it.
-fn account(seed: u64, options: Options) -> anyhow::Result<Running> {
+fn account(seed: u64) -> anyhow::Result<Running> {
+    let mut options = Options::default();
+    options.limits.requests_per_5min = None;
     let starting = std::thread::spawn(move || {
         // The thread that serves is started from this one, and gets its priority.
         priority::yield_to_all();
@@ -76,27 +82,57 @@ impl Run<'_> {
 
     /// A full device is linked to an empty account.
     async fn up(&mut self) -> anyhow::Result<()> {
+        let rig = self.rig(self.size).await?;
+        let daemon = rig.start(WithModel::Yes).await?;
+        rig.run(&["cloud", "init", "--yes"])?;
+        (self.bench.say)(&format!("carrying {} memories up", self.size));
+        self.cloud.core().clear_requests();
+        let took = carry(&rig)?;
+        self.count("up", took)?;
+        self.again(&rig)?;
+        daemon.stop().await
+    }
+
+    /// The same once more, with somebody who searches meanwhile.
+    async fn searches_beside(&mut self) -> anyhow::Result<()> {
         let mut rig = self.rig(self.size).await?;
         let daemon = rig.start(WithModel::Yes).await?;
+        readiness::quiet(&daemon).await;
         rig.run(&["cloud", "init", "--yes"])?;
         for _ in 0..WARM_UP {
             search(&daemon.client, &ask(&mut rig.author, "hybrid")).await?;
         }
-        let idle = self.searches(&mut rig, &daemon, "hybrid, idle", None).await?;
-        (self.bench.say)(&format!("carrying {} memories up", self.size));
-        self.cloud.core().clear_requests();
-        let carrier = Carrier::start(&rig)?;
+        let n = self.bench.samples;
+        (self.bench.say)("searching while nothing is carried");
+        let mut idle = Vec::new();
+        while idle.len() < n {
+            idle.push(self.search_alone(&mut rig, &daemon).await?);
+        }
+        (self.bench.say)(&format!("searching while {} memories are carried up", self.size));
+        let (mut busy, mut n_times) = (Vec::new(), 0);
+        while busy.len() < n {
+            if n_times > 0 {
+                self.empty(&rig)?;
+            }
+            // A command is a process: the one that links has ended when the first search begins.
+            rig.run(&["cloud", "link", "--yes"])?;
+            let patient = daemon.another_client();
+            let wish = json!({"timeout_s": 3600});
+            let synced = tokio::spawn(async move { patient.post("/v1/cloud/sync", &wish).await });
+            while !synced.is_finished() {
+                busy.push(self.search_alone(&mut rig, &daemon).await?);
+            }
+            let synced: SyncAnswer = synced.await??;
+            anyhow::ensure!(synced.drained, "carrying stopped: {}", synced.state);
+            n_times += 1;
+        }
+        let size = Some(self.size);
+        let idle = self.report.timing("hybrid, idle", size, &idle, None).p99_ms;
         let what = "hybrid, while memories are carried up";
-        let busy = self.searches(&mut rig, &daemon, what, Some(&carrier.is_done)).await?;
-        let took = carrier.join()?;
-        self.count("up", took)?;
-        self.report.at_most(
-            "search p99 while carrying, against idle",
-            busy / idle,
-            SLOWER_MAX,
-            "x",
-        );
-        self.again(&rig)?;
+        let busy = self.report.timing(what, size, &busy, None).p99_ms;
+        self.report.figure("times all were carried for it", size, f64::from(n_times), "times");
+        let what = "search p99 while carrying, against idle";
+        self.report.at_most(what, busy / idle, SLOWER_MAX, "x");
         daemon.stop().await
     }
 
@@ -113,10 +149,7 @@ impl Run<'_> {
         let rows = "SELECT count(*) || ' ' || max(updated_at) AS n FROM memories";
         let before = core.d1_rows("memtide", rows)?;
         core.clear_requests();
-        let watch = Stopwatch::start();
-        rig.run(&["cloud", "link", "--yes"])?;
-        rig.run(&["cloud", "sync", "--timeout", TIMEOUT_S])?;
-        let took = watch.elapsed();
+        let took = carry(rig)?;
         anyhow::ensure!(core.d1_rows("memtide", rows)? == before, "linking wrote rows again");
         self.report.figure("time, linked again", Some(self.size), millis(took), "ms");
         let n_requests = f64::from(u32::try_from(core.requests().len())?);
@@ -145,21 +178,24 @@ impl Run<'_> {
         daemon.stop().await
     }
 
-    /// Searches as often as is asked for, or until `is_done`. Returns the 99th percentile in milliseconds.
-    async fn searches(
-        &mut self,
-        rig: &mut Rig,
-        daemon: &Daemon,
-        what: &str,
-        is_done: Option<&AtomicBool>,
-    ) -> anyhow::Result<f64> {
-        let mut took = Vec::new();
-        while is_done.map_or(took.len() < self.bench.samples, |done| !done.load(Ordering::Relaxed))
-        {
-            let (all, embedding) = search(&daemon.client, &ask(&mut rig.author, "hybrid")).await?;
-            took.push(all.saturating_sub(embedding));
+    /// Searches while the account executes nothing, then lets it work for a while. Returns what the search took
+    /// beyond the embedding of its query.
+    async fn search_alone(&self, rig: &mut Rig, daemon: &Daemon) -> anyhow::Result<Duration> {
+        let asked = ask(&mut rig.author, "hybrid");
+        let still = self.cloud.core().still();
+        let (all, embedding) = search(&daemon.client, &asked).await?;
+        drop(still);
+        tokio::time::sleep(BETWEEN).await;
+        Ok(all.saturating_sub(embedding))
+    }
+
+    /// Takes everything out of the account, so that it can be carried there once more.
+    fn empty(&self, rig: &Rig) -> anyhow::Result<()> {
+        rig.run(&["cloud", "unlink", "--yes"])?;
+        for table in ["mt_entry", "mt_feed", "mt_heads", "memories"] {
+            self.cloud.core().d1_rows("memtide", &format!("DELETE FROM {table}"))?;
         }
-        Ok(self.report.timing(what, Some(self.size), &took, None).p99_ms)
+        Ok(())
     }
 
     fn count(&mut self, what: &str, took: Duration) -> anyhow::Result<()> {
@@ -182,30 +218,10 @@ impl Run<'_> {
     }
 }
 
-/// A thread that links a device and waits until everything is in the account.
-struct Carrier {
-    is_done: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<anyhow::Result<Duration>>,
-}
-
-impl Carrier {
-    fn start(rig: &Rig) -> anyhow::Result<Self> {
-        let is_done = Arc::new(AtomicBool::new(false));
-        let (done, runner) = (Arc::clone(&is_done), rig.runner());
-        let thread =
-            std::thread::Builder::new().name("bench-carrier".to_owned()).spawn(move || {
-                let watch = Stopwatch::start();
-                let carried = runner
-                    .run(&["cloud", "link", "--yes"])
-                    .and_then(|_| runner.run(&["cloud", "sync", "--timeout", TIMEOUT_S]));
-                let took = watch.elapsed();
-                done.store(true, Ordering::Relaxed);
-                carried.map(|_| took)
-            })?;
-        Ok(Self { is_done, thread })
-    }
-
-    fn join(self) -> anyhow::Result<Duration> {
-        self.thread.join().map_err(|_| anyhow::anyhow!("the carrier broke down"))?
-    }
+/// Links a device and waits until everything is in the account.
+fn carry(rig: &Rig) -> anyhow::Result<Duration> {
+    let watch = Stopwatch::start();
+    rig.run(&["cloud", "link", "--yes"])?;
+    rig.run(&["cloud", "sync", "--timeout", TIMEOUT_S])?;
+    Ok(watch.elapsed())
 }

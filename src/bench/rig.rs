@@ -123,18 +123,20 @@ impl Rig {
         Ok(std::fs::write(&self.paths.config_file, format!("{present}{settings}"))?)
     }
 
-    /// What runs subcommands on this folder.
-    pub fn runner(&self) -> Runner {
-        let environment = self.environment(WithModel::Yes);
-        Runner { program: self.program.clone(), environment }
-    }
-
     /// Runs a subcommand to its end and returns what it printed.
     ///
     /// # Errors
     /// It failed.
     pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        self.runner().run(arguments)
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment(WithModel::Yes))
+            .stdin(Stdio::null())
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "memtide {}: {said}", arguments.join(" "));
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The program.
@@ -218,30 +220,6 @@ impl Rig {
     /// A folder on the same file system that nobody else uses.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
-    }
-}
-
-/// Runs subcommands on a folder.
-pub struct Runner {
-    program: PathBuf,
-    environment: Vec<(OsString, OsString)>,
-}
-
-impl Runner {
-    /// Runs a subcommand to its end and returns what it printed.
-    ///
-    /// # Errors
-    /// It failed.
-    pub fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .env_clear()
-            .envs(self.environment.iter().cloned())
-            .stdin(Stdio::null())
-            .output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "memtide {}: {said}", arguments.join(" "));
-        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

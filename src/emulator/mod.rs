@@ -183,11 +183,19 @@ impl Cloudflare {
         self.world().journal.count_refused();
     }
 
+    /// Lets the request end that is being answered, and answers no other while the value lives.
+    pub fn still(&self) -> Still<'_> {
+        Still(self.world())
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         // A panic in a test's thread must not hide the state from the assertion that follows.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// An account that stands still.
+pub struct Still<'a>(#[expect(dead_code, reason = "it is held, not read")] MutexGuard<'a, World>);
 
 impl World {
     fn answer(

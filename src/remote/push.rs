@@ -23,6 +23,7 @@ use super::error::{Product, RemoteError};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
 use crate::mutant::{self, Mutant};
+use crate::priority;
 use serde::Serialize;
 use std::collections::HashSet;
 
@@ -178,6 +179,7 @@ pub fn split(rows: &[PushRow]) -> (Vec<PushBatch>, Vec<Oversized>) {
     let mut oversized = Vec::new();
     let mut open: Option<(PushBatch, usize)> = None;
     for row in rows {
+        priority::give_way();
         let text = encode(row);
         if text.len() + 2 > BATCH_MAX_BYTES {
             oversized.push(Oversized { id: row.id, bytes: text.len() });

@@ -5,6 +5,7 @@ use crate::clock::Micros;
 use crate::model::id::MemoryId;
 use crate::model::space::UnitVector;
 use crate::model::stamp::Stamp;
+use crate::priority;
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -94,6 +95,7 @@ pub fn encode(rows: &[VectorRow]) -> (usize, Bytes) {
     let mut body = Vec::new();
     let mut taken = 0;
     for row in rows.iter().take(BATCH_MAX) {
+        priority::give_way();
         let line =
             Line { id: &row.id, values: row.values.as_slice(), metadata: row.metadata.as_ref() };
         let Ok(line) = serde_json::to_vec(&line) else { break };

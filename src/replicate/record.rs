@@ -4,6 +4,7 @@ use super::intake::Intake;
 use super::session::Session;
 use super::transition::Move;
 use crate::model::id::MemoryId;
+use crate::priority;
 use crate::remote::push::Anchor;
 use crate::store::Write;
 use crate::store::error::StoreError;
@@ -11,6 +12,12 @@ use crate::store::link::{self, Link};
 use crate::store::outbox::{self, Duty, Product, Setback};
 use crate::store::pull::{self, Applied, Became, HeldBack, Page};
 use crate::store::unconfirmed::{self, Accepted};
+
+/// Outcomes in one transaction, each some 14 us: a request takes thousands of them, and whoever stores or searches
+/// meanwhile must not wait for all of them to be written down.
+const SETTLED_AT_ONCE: usize = 100;
+/// Outcomes after which the writing thread gives way. Few, as whoever stores waits for that too.
+const IN_ONE_GO: usize = 25;
 
 /// What became of one duty.
 #[derive(Debug, Clone)]
@@ -142,8 +149,8 @@ impl Tally {
     }
 }
 
-/// Writes the records, the newest anchor and the replicator's memory in one transaction. After it,
-/// what was settled is owed no more; before it, all of it is still owed. Where the store has been linked
+/// Writes the records, a hundred in one transaction, and with the last of them the newest anchor and the replicator's
+/// memory. What was settled is owed no more after its transaction; before it, it is still owed and sent again. Where the store has been linked
 /// to something else meanwhile, nothing is written.
 pub(super) async fn commit(
     session: &Session,
@@ -170,11 +177,18 @@ pub(super) async fn commit_pushed(
             tracing::warn!(memory = %record.id, product, %error, "entry parked");
         }
     }
+    let mut last = records;
+    while last.len() > SETTLED_AT_ONCE {
+        let later = last.split_off(SETTLED_AT_ONCE);
+        let records = std::mem::replace(&mut last, later);
+        let job = move |write: &mut Write<'_>| write_down(write, &records);
+        if write(session, job).await?.is_none() {
+            return Ok(());
+        }
+    }
     let remembered = session.remembered();
     let job = move |write: &mut Write<'_>| {
-        for record in &records {
-            record.write(write)?;
-        }
+        write_down(write, &last)?;
         if let Some(anchor) = &anchor {
             link::raise_anchor(write, anchor.seq, &anchor.nonce)?;
         }
@@ -187,6 +201,14 @@ pub(super) async fn commit_pushed(
         Ok(())
     };
     write(session, job).await.map(|_| ())
+}
+
+fn write_down(write: &mut Write<'_>, records: &[Record]) -> Result<(), StoreError> {
+    for some in records.chunks(IN_ONE_GO) {
+        priority::give_way();
+        some.iter().try_for_each(|record| record.write(write))?;
+    }
+    Ok(())
 }
 
 /// Applies a page of the feed, with its cursor and the replicator's memory in one transaction.

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use serde::{Deserialize, Serialize};
 
 /// Memories of one page. Measured at 12 us each: a write of somebody else waits for one page at most.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 50;
 /// Its place in the replicator's memory, which ends with the link.
 const NAME: &str = "enrolment";
 
@@ -139,10 +139,10 @@ fn large(
     upto: i64,
 ) -> Result<Vec<(i64, usize)>, StoreError> {
     let inline = i64::try_from(link.inline_bytes.min(ENCODED_MAX_BYTES / 6)).unwrap_or(i64::MAX);
-    // A character has four bytes at most.
+    // As JSON a byte takes six at most. The length in bytes is known without the text being read.
     let mut statement = write.conn.prepare_cached(
         "SELECT key, content FROM memory
-         WHERE key > ?1 AND key <= ?2 AND deleted_at IS NULL AND length(content) > ?3 / 4",
+         WHERE key > ?1 AND key <= ?2 AND deleted_at IS NULL AND octet_length(content) > ?3",
     )?;
     let mut rows = statement.query((after, upto, inline))?;
     let mut large = Vec::new();

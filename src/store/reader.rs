@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 const INBOX: usize = 1024;
 /// Steps of SQLite's machine between two looks at whether the store closes: a fraction of a millisecond.
 pub(super) const PROGRESS_STEPS: i32 = 10_000;
+/// The same for the thread that gives way to others: some ten microseconds.
+const ASIDE_STEPS: i32 = 1000;
 
 /// What a reading job works with: a snapshot that no write moves.
 pub struct Read<'a> {
@@ -69,8 +71,13 @@ impl Readers {
             let conn = open()?;
             let is_closing = Arc::clone(&is_closing);
             let is_given_up = Arc::clone(&is_closing);
-            let asks = move || is_given_up.load(Ordering::Acquire);
-            conn.progress_handler(PROGRESS_STEPS, Some(asks))?;
+            let asks = move || {
+                if is_aside {
+                    priority::give_way();
+                }
+                is_given_up.load(Ordering::Acquire)
+            };
+            conn.progress_handler(if is_aside { ASIDE_STEPS } else { PROGRESS_STEPS }, Some(asks))?;
             let indexes = Arc::clone(indexes);
             let reads = move || {
                 if is_aside {

@@ -12,6 +12,7 @@ use super::super::verdict::{Verdict, verdict};
 use super::{Unsendable, due, refuse};
 use crate::clock::Micros;
 use crate::model::id::MemoryId;
+use crate::priority;
 use crate::remote::budget::Lane;
 use crate::remote::d1::D1;
 use crate::remote::error::{Disposition, Product as Remote, RemoteError};
@@ -75,6 +76,7 @@ impl Load {
         let (mut duties, mut rows, mut unsendable) = (HashMap::new(), Vec::new(), Vec::new());
         let mut load = RowLoad::default();
         for duty in chosen {
+            priority::give_way();
             let Some(memory) = outbox::outgoing(read, duty.key, false)? else { continue };
             match push_row(&memory) {
                 Err(error) => {

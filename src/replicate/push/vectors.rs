@@ -15,6 +15,7 @@ use crate::model::id::MemoryId;
 use crate::model::space::{Space, UnitVector};
 use crate::model::state::State;
 use crate::model::state_text;
+use crate::priority;
 use crate::remote::ai::{self, TEXTS_MAX};
 use crate::remote::budget::Lane;
 use crate::remote::error::{Disposition, Pause, Product as Remote, RemoteError};
@@ -25,10 +26,6 @@ use crate::store::error::StoreError;
 use crate::store::outbox::{self, Duty, Outgoing, Product};
 use crate::store::unconfirmed::Accepted;
 use crate::store::vector;
-
-/// Outcomes in one transaction: a request takes thousands of vectors, and whoever stores meanwhile must
-/// not wait for all of them to be written down. What a crash leaves unrecorded is sent again.
-const SETTLED_AT_ONCE: usize = 500;
 
 /// Sends one batch of vectors and one of deletions.
 pub(in super::super) async fn pass(session: &Session) -> Result<Tally, StoreError> {
@@ -128,6 +125,7 @@ impl Load {
             load.foreign_space = vector::active(read)?.filter(|space| *space != source.space);
         }
         for duty in chosen {
+            priority::give_way();
             if let Some(memory) = outbox::outgoing(read, duty.key, source.is_local)? {
                 load.add(source, duty, memory);
             }
@@ -286,9 +284,7 @@ async fn send(
                         Record::new(Product::Vectorize, one.id, &one.duty, fate)
                     })
                     .collect();
-                for some in done.chunks(SETTLED_AT_ONCE) {
-                    commit(session, some.to_vec(), None, tally).await?;
-                }
+                commit(session, done, None, tally).await?;
             }
             Err(error) if error.disposition == Disposition::Park && part.len() > 1 => {
                 let (first, second) = plan::halves(part);

@@ -1,10 +1,14 @@
 //! Memories that were here before the link become duties in pages.
 
 use super::*;
-use crate::store::enrolment;
+use crate::store::enrolment::{self, PAGE};
 
 /// Two full pages and a part of a third.
-const N: u64 = 1_100;
+const N: usize = 2 * PAGE + 10;
+
+fn n_owed() -> u64 {
+    u64::try_from(N).unwrap()
+}
 
 async fn full() -> Fixture {
     let fixture = fixture();
@@ -28,13 +32,13 @@ async fn enrolled(store: &Store) -> [usize; 2] {
 #[tokio::test]
 async fn all_count_as_owed_from_the_first_page_on() {
     let fixture = full().await;
-    assert_eq!(fixture.link(None).await, N);
-    assert_eq!(enrolled(&fixture.store).await, [500, 500]);
+    assert_eq!(fixture.link(None).await, n_owed());
+    assert_eq!(enrolled(&fixture.store).await, [PAGE; 2]);
     let counts = fixture.counts().await;
-    assert_eq!(counts.pending + counts.waiting_for_embedding, 2 * N);
+    assert_eq!(counts.pending + counts.waiting_for_embedding, 2 * n_owed());
     assert_eq!(counts.oldest_pending_since, Some(NOON));
     let mode = fixture.store.write(|write| link::set_mode(write, LinkMode::Dual)).await.unwrap();
-    assert_eq!(mode, N, "another mode owes as much");
+    assert_eq!(mode, n_owed(), "another mode owes as much");
 }
 
 #[tokio::test]
@@ -46,10 +50,10 @@ async fn a_restart_goes_on_where_the_last_page_ended() {
     let clock = Arc::new(fixture.clock.clone());
     let store = Store::open(&options(&fixture.dir, "here"), clock).unwrap();
     assert!(store.read(enrolment::goes_on).await.unwrap());
-    assert_eq!(enrolled(&store).await, [1_000, 1_000]);
+    assert_eq!(enrolled(&store).await, [2 * PAGE; 2]);
     assert!(!store.write(enrolment::enrol).await.unwrap());
     assert!(!store.read(enrolment::goes_on).await.unwrap());
-    assert_eq!(enrolled(&store).await, [1_100, 1_100]);
+    assert_eq!(enrolled(&store).await, [N; 2]);
     assert!(!store.write(enrolment::enrol).await.unwrap(), "there is nothing more to do");
 }
 
@@ -62,7 +66,7 @@ async fn what_is_written_meanwhile_keeps_its_newer_and_more_urgent_duties() {
     fixture.store.write(move |write| memory::update(write, &last, &change)).await.unwrap();
     fixture.store("a new one", &[]).await;
     while fixture.store.write(enrolment::enrol).await.unwrap() {}
-    assert_eq!(enrolled(&fixture.store).await, [1_101, 1_101]);
+    assert_eq!(enrolled(&fixture.store).await, [N + 1; 2]);
     let now = fixture.clock.now();
     let live =
         move |read: &crate::store::Read<'_>| outbox::due_in_lane(read, Product::D1, false, now, 10);
