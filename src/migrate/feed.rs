@@ -66,6 +66,8 @@ pub struct Fed {
     pub refused: Vec<RefusedRow>,
     /// What was kept aside of those that can.
     pub remarks: Vec<(MemoryId, String)>,
+    /// Memories of those that can whose vector is no direction.
+    pub bad_vectors: Vec<MemoryId>,
     /// The rows that were read, each with its print.
     pub prints: Vec<(i64, i64)>,
     /// In numbers.
@@ -195,6 +197,9 @@ impl Feed {
             (Some(reuse), Some(raw)) => match reuse.fit(&memory.content, raw) {
                 Ok(vector) => Some(vector),
                 Err(unfit) => {
+                    if unfit == Unfit::Direction {
+                        fed.bad_vectors.push(memory.id);
+                    }
                     *(match unfit {
                         Unfit::Length => &mut tally.vectors_wrong_length,
                         Unfit::Direction => &mut tally.vectors_unusable,

@@ -226,6 +226,9 @@ impl Run<'_> {
                 let (row, hash, why) = (refused.rowid, refused.hash, refused.why);
                 self.report.refuse(Refused { row, hash, why });
             }
+            for id in fed.bad_vectors {
+                self.report.bad_vector(id);
+            }
             for (id, what) in fed.remarks {
                 self.report.remark(Remark { id: id.to_string(), what });
             }

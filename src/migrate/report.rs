@@ -2,6 +2,7 @@
 
 use super::feed::Tally;
 use super::vectors::Verdict;
+use crate::model::id::MemoryId;
 use crate::store::takeover::Counts;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,9 @@ pub struct VectorReport {
     pub wrong_length: u64,
     /// No direction: not a number, or all zero.
     pub unusable: u64,
+    /// The memories of the first of these.
+    #[serde(default)]
+    pub unusable_ids: Vec<String>,
     /// Made of a hash, while the service had no model.
     pub pseudo: u64,
     /// Of texts that are longer than what the service reads of them.
@@ -166,6 +170,12 @@ impl Report {
         }
     }
 
+    pub(super) fn bad_vector(&mut self, id: MemoryId) {
+        if self.vectors.unusable_ids.len() < NAMED_MAX {
+            self.vectors.unusable_ids.push(id.to_string());
+        }
+    }
+
     pub(super) fn remark(&mut self, remark: Remark) {
         self.n_remarks += 1;
         if self.remarks.len() < NAMED_MAX {
@@ -215,6 +225,11 @@ impl Report {
         }
         for remark in &self.remarks {
             lines.push(format!("  {}: {}", remark.id, remark.what));
+        }
+        for id in &self.vectors.unusable_ids {
+            lines.push(format!(
+                "  {id}: its vector is no direction (zeros, or no numbers) and is made anew"
+            ));
         }
         if self.gone_held_back {
             lines.push(

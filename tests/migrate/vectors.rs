@@ -7,6 +7,7 @@ use super::model;
 use memtide::bench::python_database::{PythonDatabase, Release, Row};
 use memtide::embed::embedder::{Embedder, EmbedderOptions};
 use memtide::embed::manifest::{DEFAULT_MODEL, Model};
+use memtide::model::id::MemoryId;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -78,6 +79,11 @@ fn true_vectors_are_taken_over_and_every_other_one_is_made_anew() {
     let named = ["pseudo", "unusable", "of_long_texts", "missing", "to_make"];
     let counts = named.map(|name| vectors[name].as_u64().unwrap());
     assert_eq!(counts, [1, 1, 1, 1, 4], "{vectors}");
+    assert_eq!(
+        vectors["unusable_ids"],
+        json!([MemoryId::of("no number").to_string()]),
+        "it is named"
+    );
     assert_eq!(vectors["reused"], json!(report["new_living"].as_u64().unwrap() - 4));
     // They are the same, bit for bit, but for their length.
     let conn = Connection::open(home.database()).unwrap();

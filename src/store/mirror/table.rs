@@ -17,9 +17,12 @@ use crate::store::keys::Keys;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Vectors that signs choose at least, and for each one that is asked for.
+/// Vectors that signs choose at least, for each one that is asked for, and one of how many that are there.
 const CHOSEN_MIN: usize = 8000;
 const CHOSEN_EACH: usize = 2;
+const CHOSEN_OF: usize = 50;
+/// Stands for the difference of a vector that isn't offered: more than a vector has components.
+const NOT_OFFERED: u16 = u16::MAX;
 /// The same where there are no codes to look at next, but the file.
 const CHOSEN_MIN_BARE: usize = 500;
 const CHOSEN_EACH_BARE: usize = 4;
@@ -128,7 +131,7 @@ impl Table {
         }
         let mut best = Best::new(n);
         if n_ranked > self.limits.signs_above {
-            let n_chosen = CHOSEN_MIN.max(n.saturating_mul(CHOSEN_EACH));
+            let n_chosen = CHOSEN_MIN.max(n.saturating_mul(CHOSEN_EACH)).max(n_ranked / CHOSEN_OF);
             let chosen = self.by_signs(sought, n_chosen, passing);
             let is_all = chosen.len() <= n && chosen.len() < n_chosen;
             self.offer_each(sought, &chosen, &mut best);
@@ -251,25 +254,40 @@ impl Table {
     }
 
     /// The places of the `n` vectors that pass whose signs differ least from the query's, in the order of the
-    /// places.
+    /// places. There are few different numbers of signs, so they are counted instead of being put in order.
     fn by_signs(&self, sought: &Sought, n: usize, passing: Option<&Keys>) -> Vec<usize> {
-        let (mut differences, mut scores) = ([0; CHUNK], [0.0; CHUNK]);
-        let mut best = Best::new(n);
-        for (first, chunk) in (0..).step_by(CHUNK).zip(&self.chunks) {
+        let mut differences = [0; CHUNK];
+        let mut all = Vec::with_capacity(self.len());
+        for chunk in &self.chunks {
             self.limits.kernel.differences(&chunk.signs, &sought.signs, &mut differences);
-            for (score, count) in scores.iter_mut().zip(&differences) {
-                #[expect(clippy::cast_precision_loss, reason = "there are fewer bits than 2^24")]
-                let differing = *count as f32;
-                *score = -differing;
-            }
-            offer(&scores, &mut best, |place| {
-                let memory = *chunk.memories.get(place)?;
-                let passes = passing.is_none_or(|keys| keys.contains(memory));
-                (memory != NOBODY && passes).then_some(first + place)
-            });
+            let both = differences.iter().zip(&chunk.memories);
+            all.extend(both.map(|(count, memory)| {
+                let passes = passing.is_none_or(|keys| keys.contains(*memory));
+                let is_offered = *memory != NOBODY && passes;
+                if is_offered { u16::try_from(*count).unwrap_or(NOT_OFFERED) } else { NOT_OFFERED }
+            }));
         }
-        let mut slots: Vec<usize> = best.into_kept().into_iter().map(|(_, slot)| slot).collect();
-        slots.sort_unstable();
+        let mut counts = vec![0; self.dims + 1];
+        for difference in &all {
+            if let Some(count) = counts.get_mut(usize::from(*difference)) {
+                *count += 1;
+            }
+        }
+        // All below `most` are chosen, and the first few of those that differ by as much.
+        let (mut most, mut n_left) = (0, n);
+        while let Some(fewer) = counts.get(most).and_then(|count| n_left.checked_sub(*count)) {
+            (most, n_left) = (most + 1, fewer);
+        }
+        let mut slots = Vec::with_capacity(n.min(all.len()));
+        for (slot, difference) in all.iter().enumerate() {
+            let difference = usize::from(*difference);
+            if difference < most && difference <= self.dims {
+                slots.push(slot);
+            } else if difference == most && n_left > 0 && difference <= self.dims {
+                n_left -= 1;
+                slots.push(slot);
+            }
+        }
         slots
     }
 }
