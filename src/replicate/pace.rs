@@ -177,6 +177,16 @@ impl Pace {
         self.accepts_deletions || !is_mass
     }
 
+    /// Memories deleted since the feed was last caught up with.
+    pub fn deleted(&self) -> u64 {
+        self.deleted
+    }
+
+    /// So many were deleted before the program was started again.
+    pub fn with_deleted(deleted: u64) -> Self {
+        Self { deleted, ..Self::default() }
+    }
+
     /// So many memories were deleted by what was fetched beside the pages.
     pub fn deleted_aside(&mut self, deleted: u64) {
         self.deleted += deleted;

@@ -18,7 +18,7 @@ use crate::store::Read;
 use crate::store::error::StoreError;
 use crate::store::link;
 use crate::store::outbox::Setback;
-use crate::store::pull::{self, Applied, Became, Page};
+use crate::store::pull::{self, Applied, Page};
 use std::time::Duration;
 
 /// Entries that are written down in one transaction.
@@ -146,7 +146,8 @@ async fn apply(
     let n_entries = n_known + page.empty.len() + page.gone.len();
     let pace = session.pace().clone();
     let may_delete = move |deletions, of| pace.may_delete(deletions, of);
-    let applied = record::apply(session, page, may_delete).await?;
+    let is_last = !has_more && settles_in.is_none();
+    let applied = record::apply(session, page, is_last, may_delete).await?;
     let now = session.now();
     let mut pace = session.pace();
     let became = match applied {
@@ -158,12 +159,10 @@ async fn apply(
             return Ok(Tally::default());
         }
     };
-    let is_deletion = |one: &&(MemoryId, Became)| one.1 == Became::Deleted;
-    let deleted = became.iter().filter(is_deletion).count();
-    if has_more || settles_in.is_some() {
-        pace.read_a_page(u64::try_from(deleted).unwrap_or(u64::MAX), behind, now);
-    } else {
+    if is_last {
         pace.caught_up(!became.is_empty(), now);
+    } else {
+        pace.read_a_page(record::n_deleted(&became), behind, now);
     }
     if let Some(left) = settles_in {
         pace.settles_at(now.plus(left.max(SETTLE_MIN)));
@@ -195,7 +194,7 @@ async fn trouble(session: &Session, d1: &D1, error: &RemoteError) -> Result<Tall
     session.pace().failed(at.max(now.plus(SETTLE_MIN)));
     if mutant::is(Mutant::CursorMovesOnError) {
         let leap = Page { to: i64::from(u32::MAX), ..Page::default() };
-        record::apply(session, leap, |_, _| true).await?;
+        record::apply(session, leap, false, |_, _| true).await?;
     }
     record::commit(session, Vec::new(), None, &mut Tally::default()).await?;
     Ok(Tally::default())
@@ -208,7 +207,7 @@ async fn skip(session: &Session, d1: &D1, error: &RemoteError) -> Result<(), Sto
     let reason = format!("the database can't bring it: {error}");
     let quarantined = vec![pull::Quarantined { key, seq, reason }];
     let page = Page { from, to: seq, quarantined, ..Page::default() };
-    record::apply(session, page, |_, _| true).await?;
+    record::apply(session, page, false, |_, _| true).await?;
     Ok(())
 }
 

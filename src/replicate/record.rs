@@ -1,7 +1,7 @@
 //! Writing down what became of duties: one transaction for the whole outcome of a request.
 
 use super::intake::Intake;
-use super::session::Session;
+use super::session::{DELETED, Session, written};
 use super::transition::Move;
 use crate::model::id::MemoryId;
 use crate::priority;
@@ -211,20 +211,27 @@ fn write_down(write: &mut Write<'_>, records: &[Record]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Applies a page of the feed, with its cursor and the replicator's memory in one transaction.
+/// Applies a page of the feed, with its cursor and the replicator's memory in one transaction. Unless it is the last
+/// one, the deletions of the next count together with its own, also after a restart.
 pub(super) async fn apply(
     session: &Session,
     page: Page,
+    is_last: bool,
     may_delete: impl Fn(u64, u64) -> bool + Send + 'static,
 ) -> Result<Applied, StoreError> {
     for one in &page.quarantined {
         tracing::warn!(memory = one.key, reason = one.reason, "entry of the cloud quarantined");
     }
     let remembered = session.remembered();
+    let deleted_before = session.pace().deleted();
     let job = move |write: &mut Write<'_>| {
         let applied = pull::apply(write, &page, &may_delete)?;
         for (name, value) in &remembered {
             link::remember(write, name, value)?;
+        }
+        if let Applied::Merged(became) = &applied {
+            let deleted = if is_last { 0 } else { deleted_before + n_deleted(became) };
+            link::remember(write, DELETED, &written(&deleted))?;
         }
         Ok(applied)
     };
@@ -233,6 +240,11 @@ pub(super) async fn apply(
         session.tell(became);
     }
     Ok(applied)
+}
+
+/// How many of them were deleted.
+pub(super) fn n_deleted(became: &[(MemoryId, Became)]) -> u64 {
+    became.iter().map(|one| u64::from(one.1 == Became::Deleted)).sum()
 }
 
 /// Merges what was fetched by its ids; what is owed then, and where the cloud holds it, is written down
@@ -259,12 +271,12 @@ pub(super) async fn merge(
         for one in &intake.quarantined {
             pull::set_aside(write, one)?;
         }
+        link::remember(write, DELETED, &written(&(pace.deleted() + n_deleted(&changed))))?;
         Ok((changed, held))
     };
     let (became, held) = write(session, job).await?.unwrap_or_default();
-    let deleted = became.iter().filter(|one| one.1 == Became::Deleted).count();
     let mut pace = session.pace();
-    pace.deleted_aside(u64::try_from(deleted).unwrap_or(u64::MAX));
+    pace.deleted_aside(n_deleted(&became));
     if !held.ids.is_empty() {
         pace.hold(u64::try_from(held.ids.len()).unwrap_or(u64::MAX), held.of);
     }

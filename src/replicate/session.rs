@@ -52,6 +52,7 @@ const FOREIGN: &str = "foreign_database";
 const CALENDAR: &str = "upkeep";
 const BACKFILL: &str = "backfill";
 pub(super) const CONTACT: &str = "first_contact";
+pub(super) const DELETED: &str = "deleted_since_caught_up";
 
 /// What an earlier run of the replicator has left in the store.
 #[derive(Debug, Default)]
@@ -63,6 +64,7 @@ pub(super) struct Remembered {
     dates: Dates,
     contact: Known,
     backfill: (Begun, Begun),
+    deleted: u64,
 }
 
 impl Remembered {
@@ -78,6 +80,7 @@ impl Remembered {
             dates: parsed(link::remembered(read, CALENDAR)?),
             contact: parsed(link::remembered(read, CONTACT)?),
             backfill: parsed(link::remembered(read, BACKFILL)?),
+            deleted: parsed(link::remembered(read, DELETED)?),
         })
     }
 }
@@ -213,7 +216,7 @@ impl Session {
                 Way::from_begun(remembered.backfill.0),
                 Way::from_begun(remembered.backfill.1),
             )),
-            pace: Mutex::default(),
+            pace: Mutex::new(Pace::with_deleted(remembered.deleted)),
             polling: Mutex::default(),
             news: Mutex::default(),
         })
@@ -297,6 +300,7 @@ impl Session {
             (FOREIGN, written(&self.gates.foreign())),
             (CALENDAR, written(&self.calendar.dates())),
             (CONTACT, written(&self.contact.known())),
+            (DELETED, written(&self.pace().deleted())),
             (BACKFILL, {
                 let backfill = self.backfill();
                 written(&(backfill.0.begun(), backfill.1.begun()))

@@ -260,6 +260,41 @@ async fn a_page_that_would_delete_many_memories_asks_first() {
 }
 
 #[tokio::test]
+async fn deletions_of_several_pages_count_together_also_over_a_restart() {
+    let (first, mut second) = two().await;
+    let ids = first.remember_many(2_400).await;
+    converge(&[&first, &second]).await;
+    // Three hundred deletions are no fifth. The rest of their page is edits.
+    delete_all(&first, &ids[..300]).await;
+    first.settle().await;
+    let edited = ids[300..2_050].to_vec();
+    let edit = move |write: &mut memtide::store::Write<'_>| {
+        let tags = ["edited".to_owned()];
+        let patch = Patch::check(None, Some(&tags), None, None, Author::default(), 1).unwrap();
+        edited.iter().try_for_each(|id| memory::update(write, id, &patch).map(|_| ()))
+    };
+    first.store.write(edit).await.unwrap();
+    first.settle().await;
+    delete_all(&first, &ids[2_050..2_350]).await;
+    first.settle().await;
+    let second_page = Rule::new(Effect::Drop).on(Product::D1).body("SELECT seq AS at").skip(1);
+    first.account.core().inject(second_page);
+    second.clock.advance(Duration::from_secs(11));
+    second.replicator.handle().sync_now();
+    second.settle().await;
+    assert!(second.get(ids[0]).await.deleted_at.is_some(), "the first page was taken");
+    assert!(second.get(ids[2_050]).await.deleted_at.is_none());
+    second.restart();
+    first.account.core().clear_faults();
+    converge(&[&second]).await;
+    assert!(second.get(ids[2_050]).await.deleted_at.is_none(), "nothing more without asking");
+    assert_eq!(second.replicator.handle().progress().pull.held, Some((600, 2_400)));
+    second.replicator.handle().accept_deletions();
+    second.settle().await;
+    assert!(second.get(ids[2_050]).await.deleted_at.is_some());
+}
+
+#[tokio::test]
 async fn what_can_not_be_taken_is_set_aside_and_the_feed_goes_on() {
     let (first, second) = two().await;
     let bad = [
