@@ -124,7 +124,7 @@ impl Table {
         let n_ranked = passing.map_or(self.len(), Keys::len);
         if !self.is_coded {
             let n_chosen = CHOSEN_MIN_BARE.max(n.saturating_mul(CHOSEN_EACH_BARE));
-            let chosen = self.by_signs(sought, n_chosen, passing);
+            let chosen = self.by_signs(sought, n_chosen, passing, assistant);
             let is_all = chosen.len() < n_chosen;
             let proposals = chosen.into_iter().map(|slot| (f32::INFINITY, id(slot))).collect();
             return Proposals { by_bound: proposals, is_all, is_exact: false };
@@ -132,7 +132,7 @@ impl Table {
         let mut best = Best::new(n);
         if n_ranked > self.limits.signs_above {
             let n_chosen = CHOSEN_MIN.max(n.saturating_mul(CHOSEN_EACH)).max(n_ranked / CHOSEN_OF);
-            let chosen = self.by_signs(sought, n_chosen, passing);
+            let chosen = self.by_signs(sought, n_chosen, passing, assistant);
             let is_all = chosen.len() <= n && chosen.len() < n_chosen;
             self.offer_each(sought, &chosen, &mut best);
             return Proposals { by_bound: sorted(best), is_all, is_exact: false };
@@ -178,7 +178,15 @@ impl Table {
             return self.offer_all(sought, 0..end, best);
         };
         let pieces = Arc::new(Pieces::of(end));
-        let help = assistant.help(self, sought, n, &pieces);
+        let help = assistant.help({
+            let (table, sought, pieces) =
+                (Arc::clone(self), Arc::clone(sought), Arc::clone(&pieces));
+            move || {
+                let mut best = Best::new(n);
+                table.offer_pieces(&sought, &pieces, &mut best);
+                best
+            }
+        });
         let n_offered = self.offer_pieces(sought, &pieces, best);
         let Some(help) = help.filter(|_| n_offered < end) else { return };
         if let Ok(found) = help.recv() {
@@ -193,12 +201,7 @@ impl Table {
     }
 
     /// Offers the vectors of those pieces that nobody else takes. Tells how many chunks these were.
-    pub(super) fn offer_pieces(
-        &self,
-        sought: &Sought,
-        pieces: &Pieces,
-        best: &mut Best<usize>,
-    ) -> usize {
+    fn offer_pieces(&self, sought: &Sought, pieces: &Pieces, best: &mut Best<usize>) -> usize {
         let mut n_offered = 0;
         while let Some(chunks) = pieces.take() {
             n_offered += chunks.len();
@@ -253,20 +256,88 @@ impl Table {
         memories.enumerate().filter(|(_, memory)| keys.contains(**memory)).map(|(slot, _)| slot)
     }
 
+    /// In how many signs each vector differs from the query; [`NOT_OFFERED`] for those that don't pass. Without a
+    /// filter the assistant looks at some of many.
+    fn differences(
+        self: &Arc<Self>,
+        sought: &Arc<Sought>,
+        passing: Option<&Keys>,
+        assistant: Option<&Assistant>,
+    ) -> Vec<u16> {
+        let (mut all, end) = (vec![NOT_OFFERED; self.len()], self.chunks.len());
+        let is_shared = passing.is_none() && self.len() > self.limits.shared_above;
+        let Some(assistant) = assistant.filter(|_| is_shared) else {
+            self.compare_signs(sought, passing, 0..end, &mut all);
+            return all;
+        };
+        let pieces = Arc::new(Pieces::of(end));
+        let help = assistant.help({
+            let (table, sought, pieces) =
+                (Arc::clone(self), Arc::clone(sought), Arc::clone(&pieces));
+            move || {
+                let mut some = Vec::new();
+                while let Some(chunks) = pieces.take() {
+                    let (first, mut these) =
+                        (chunks.start * CHUNK, vec![NOT_OFFERED; chunks.len() * CHUNK]);
+                    table.compare_signs(&sought, None, chunks, &mut these);
+                    some.push((first, these));
+                }
+                some
+            }
+        });
+        let mut n_compared = 0;
+        while let Some(chunks) = pieces.take() {
+            n_compared += chunks.len();
+            if let Some(these) = all.get_mut(chunks.start * CHUNK..chunks.end * CHUNK) {
+                self.compare_signs(sought, None, chunks, these);
+            }
+        }
+        let Some(help) = help.filter(|_| n_compared < end) else { return all };
+        match help.recv() {
+            Ok(some) => {
+                for (first, these) in some {
+                    if let Some(place) = all.get_mut(first..first + these.len()) {
+                        place.copy_from_slice(&these);
+                    }
+                }
+            }
+            // It broke down, and nobody knows at which piece.
+            Err(_) => self.compare_signs(sought, None, 0..end, &mut all),
+        }
+        all
+    }
+
+    /// The same of these chunks, into `all`.
+    fn compare_signs(
+        &self,
+        sought: &Sought,
+        passing: Option<&Keys>,
+        chunks: Range<usize>,
+        all: &mut [u16],
+    ) {
+        let mut differences = [0; CHUNK];
+        let chunks = self.chunks.get(chunks).unwrap_or_default();
+        for (chunk, all) in chunks.iter().zip(all.chunks_mut(CHUNK)) {
+            self.limits.kernel.differences(&chunk.signs, &sought.signs, &mut differences);
+            for ((count, memory), one) in differences.iter().zip(&chunk.memories).zip(all) {
+                let passes = passing.is_none_or(|keys| keys.contains(*memory));
+                if *memory != NOBODY && passes {
+                    *one = u16::try_from(*count).unwrap_or(NOT_OFFERED);
+                }
+            }
+        }
+    }
+
     /// The places of the `n` vectors that pass whose signs differ least from the query's, in the order of the
     /// places. There are few different numbers of signs, so they are counted instead of being put in order.
-    fn by_signs(&self, sought: &Sought, n: usize, passing: Option<&Keys>) -> Vec<usize> {
-        let mut differences = [0; CHUNK];
-        let mut all = Vec::with_capacity(self.len());
-        for chunk in &self.chunks {
-            self.limits.kernel.differences(&chunk.signs, &sought.signs, &mut differences);
-            let both = differences.iter().zip(&chunk.memories);
-            all.extend(both.map(|(count, memory)| {
-                let passes = passing.is_none_or(|keys| keys.contains(*memory));
-                let is_offered = *memory != NOBODY && passes;
-                if is_offered { u16::try_from(*count).unwrap_or(NOT_OFFERED) } else { NOT_OFFERED }
-            }));
-        }
+    fn by_signs(
+        self: &Arc<Self>,
+        sought: &Arc<Sought>,
+        n: usize,
+        passing: Option<&Keys>,
+        assistant: Option<&Assistant>,
+    ) -> Vec<usize> {
+        let all = self.differences(sought, passing, assistant);
         let mut counts = vec![0; self.dims + 1];
         for difference in &all {
             if let Some(count) = counts.get_mut(usize::from(*difference)) {

@@ -37,13 +37,14 @@ fn ids(proposals: &Proposals) -> Vec<i64> {
 }
 
 /// The fastest loops and those for every processor; signs first, or not; on one thread or two.
-fn ways() -> [Limits; 4] {
+fn ways() -> [Limits; 5] {
     let fast = Limits::of_bytes(1 << 20);
     [
         fast,
         Limits { kernel: Kernel::PORTABLE, ..fast },
         Limits { signs_above: 0, ..fast },
         Limits { shared_above: 0, ..fast },
+        Limits { signs_above: 0, shared_above: 0, ..fast },
     ]
 }
 
