@@ -62,7 +62,7 @@
 //! and answer through oneshots. tokio runs the API and the timers, on a thread `replicator` that one, and on its
 //! threads for blocking work the reading of a source that is moved in from; a thread of `notify` tells when that
 //! has changed. `replicator`, `store-aside`, which reads for it, and `embed-backlog` have a lower priority than
-//! the rest. There is no event bus and no channel between the service and the replicator: they share the outbox
+//! the rest; the first two also offer the processor to others after every few ten microseconds. There is no event bus and no channel between the service and the replicator: they share the outbox
 //! table and a wake-up.
 
 pub mod backoff;

@@ -20,12 +20,14 @@ use std::sync::Arc;
 /// Vectors that signs choose at least, for each one that is asked for, and one of how many that are there.
 const CHOSEN_MIN: usize = 8000;
 const CHOSEN_EACH: usize = 2;
-const CHOSEN_OF: usize = 50;
+const CHOSEN_OF: usize = 64;
 /// Stands for the difference of a vector that isn't offered: more than a vector has components.
 const NOT_OFFERED: u16 = u16::MAX;
 /// The same where there are no codes to look at next, but the file.
 const CHOSEN_MIN_BARE: usize = 500;
 const CHOSEN_EACH_BARE: usize = 4;
+/// Counters of one number of signs. A chunk has a multiple of it.
+const COUNTERS: usize = 4;
 /// How many vectors are asked for before they are needed.
 const AHEAD: usize = 16;
 /// Scores that are compared with the best at once.
@@ -338,25 +340,34 @@ impl Table {
         assistant: Option<&Assistant>,
     ) -> Vec<usize> {
         let all = self.differences(sought, passing, assistant);
-        let mut counts = vec![0; self.dims + 1];
-        for difference in &all {
-            if let Some(count) = counts.get_mut(usize::from(*difference)) {
-                *count += 1;
+        // Several counters for each number: one that is raised again at once makes the processor wait.
+        let mut counts = vec![[0; COUNTERS]; self.dims + 1];
+        for some in all.as_chunks::<COUNTERS>().0 {
+            for (nth, difference) in some.iter().enumerate() {
+                let count = counts.get_mut(usize::from(*difference));
+                if let Some(count) = count.and_then(|counters| counters.get_mut(nth)) {
+                    *count += 1;
+                }
             }
         }
         // All below `most` are chosen, and the first few of those that differ by as much.
-        let (mut most, mut n_left) = (0, n);
-        while let Some(fewer) = counts.get(most).and_then(|count| n_left.checked_sub(*count)) {
-            (most, n_left) = (most + 1, fewer);
+        let (mut most, mut n_left) = (0_u16, n);
+        for counters in &counts {
+            let Some(fewer) = n_left.checked_sub(counters.iter().sum()) else { break };
+            (most, n_left) = (most.saturating_add(1), fewer);
         }
         let mut slots = Vec::with_capacity(n.min(all.len()));
-        for (slot, difference) in all.iter().enumerate() {
-            let difference = usize::from(*difference);
-            if difference < most && difference <= self.dims {
-                slots.push(slot);
-            } else if difference == most && n_left > 0 && difference <= self.dims {
-                n_left -= 1;
-                slots.push(slot);
+        for (first, group) in (0..).step_by(GROUP).zip(all.as_chunks::<GROUP>().0) {
+            let least = group.iter().fold(NOT_OFFERED, |a, b| a.min(*b));
+            if least > most || least == NOT_OFFERED {
+                continue;
+            }
+            for (slot, difference) in (first..).zip(group) {
+                let is_last = *difference == most && n_left > 0;
+                if (*difference < most || is_last) && *difference != NOT_OFFERED {
+                    n_left -= usize::from(is_last);
+                    slots.push(slot);
+                }
             }
         }
         slots
