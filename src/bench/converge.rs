@@ -8,6 +8,7 @@ use super::rig::{Bench, Daemon, Rig, WithModel};
 use super::search::{ask, search};
 use super::spread::millis;
 use super::stopwatch::Stopwatch;
+use crate::api::client::Client;
 use crate::api::cloud::SyncAnswer;
 use crate::clock::SystemClock;
 use crate::emulator::options::Options;
@@ -25,8 +26,8 @@ const WARM_UP: usize = 30;
 const REQUESTS_LINK: u32 = 25;
 /// Time from one search to the next, in which the account works.
 const BETWEEN: Duration = Duration::from_millis(5);
-/// Seconds that carrying everything may take.
-const TIMEOUT_S: &str = "3600";
+/// Time that carrying everything may take.
+const PATIENCE: Duration = Duration::from_hours(1);
 /// The largest budget that a configuration allows: memtide's own brake is not what is measured.
 const SETTINGS: &str = "[replication]\nrequest_budget = 1200\n";
 
@@ -116,8 +117,8 @@ impl Run<'_> {
             }
             // A command is a process: the one that links has ended when the first search begins.
             rig.run(&["cloud", "link", "--yes"])?;
-            let patient = daemon.another_client();
-            let wish = json!({"timeout_s": 3600});
+            let patient = Client::new(daemon.client.socket().to_owned(), "bench", PATIENCE);
+            let wish = json!({"timeout_s": PATIENCE.as_secs()});
             let synced = tokio::spawn(async move { patient.post("/v1/cloud/sync", &wish).await });
             while !synced.is_finished() {
                 busy.push(self.search_alone(&mut rig, &daemon).await?);
@@ -167,8 +168,7 @@ impl Run<'_> {
         let daemon = rig.start(model).await?;
         self.cloud.core().clear_requests();
         let watch = Stopwatch::start();
-        rig.run(&["cloud", "link", "--yes"])?;
-        rig.run(&["cloud", "sync", "--timeout", TIMEOUT_S])?;
+        carry(&rig)?;
         if model == WithModel::Yes {
             daemon.drained().await?;
         }
@@ -222,6 +222,6 @@ impl Run<'_> {
 fn carry(rig: &Rig) -> anyhow::Result<Duration> {
     let watch = Stopwatch::start();
     rig.run(&["cloud", "link", "--yes"])?;
-    rig.run(&["cloud", "sync", "--timeout", TIMEOUT_S])?;
+    rig.run(&["cloud", "sync", "--timeout", &PATIENCE.as_secs().to_string()])?;
     Ok(watch.elapsed())
 }
